@@ -1,0 +1,123 @@
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The seed of a VM: user-data, meta-data and network-config, and the ISO 9660 bytes that hold them.
+
+Pure: the same input gives the same documents. Format: https://docs.cloud-init.io, datasource NoCloud.
+Documents are written as JSON, which every YAML parser reads, so that no value can break out of its place.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import Backend, Invalid
+from .spec import VmSpec, digest
+
+try:
+    import pycdlib
+except ImportError:
+    pycdlib = None
+
+try:
+    import yaml
+except ImportError:
+    yaml = None
+
+GUEST_USER = "debian"
+VOLUME_LABEL = "CIDATA"
+
+
+def parse_user_data(value: Any) -> Mapping[str, Any] | None:
+    """The user's cloud-config as a mapping, from a mapping or from YAML text.
+
+    Raises:
+        Invalid: it is not YAML, or not a mapping. The message never quotes it, as it may hold secrets.
+    """
+    if value is None or isinstance(value, Mapping):
+        return value
+    if not isinstance(value, str):
+        raise Invalid(["user_data is neither a mapping nor YAML text"])
+    if yaml is None:
+        raise Backend("Reading user_data needs PyYAML", "Install python3-yaml, or give user_data as a mapping.")
+    try:
+        data = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise Invalid([f"user_data is not valid YAML{where}"]) from None
+    if not isinstance(data, Mapping):
+        raise Invalid(["user_data is not a cloud-config mapping"])
+    return data
+
+
+def documents(spec: VmSpec, instance_id: str, mac: str) -> dict[str, str]:
+    """The three files of the seed, by name."""
+    return {
+        "meta-data": _json({"instance-id": instance_id, "local-hostname": spec.name}),
+        "user-data": "#cloud-config\n" + _json(_user_data(spec)),
+        "network-config": _json(
+            {"version": 2, "ethernets": {"primary": {"match": {"macaddress": mac}, "dhcp4": True}}}
+        ),
+    }
+
+
+def seed_digest(files: Mapping[str, str]) -> str:
+    """What the seed volume is marked with, to see whether it holds these files."""
+    return digest(dict(files))
+
+
+def seed_image(files: Mapping[str, str]) -> bytes:
+    """An ISO 9660 image (Joliet and Rock Ridge) with the label that NoCloud looks for."""
+    if pycdlib is None:
+        raise Backend("Making the seed needs pycdlib", "Install python3-pycdlib on the node (role libvirt does).")
+    iso = pycdlib.PyCdlib()
+    iso.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident=VOLUME_LABEL)
+    for number, (name, text) in enumerate(sorted(files.items())):
+        data = text.encode()
+        iso.add_fp(io.BytesIO(data), len(data), f"/FILE{number}.;1", rr_name=name, joliet_path=f"/{name}")
+    buffer = io.BytesIO()
+    iso.write_fp(buffer)
+    iso.close()
+    return buffer.getvalue()
+
+
+def _user_data(spec: VmSpec) -> dict[str, Any]:
+    """Our defaults, with the user's cloud-config on top: mappings merge, lists are appended, the rest is replaced."""
+    ours: dict[str, Any] = {
+        "hostname": spec.name,
+        "users": [
+            {
+                "name": GUEST_USER,
+                "sudo": "ALL=(ALL) NOPASSWD:ALL",
+                "shell": "/bin/bash",
+                "lock_passwd": True,
+                "ssh_authorized_keys": list(spec.ssh_authorized_keys),
+            }
+        ],
+        "ssh_pwauth": False,
+        "disable_root": True,
+        "growpart": {"mode": "auto", "devices": ["/"]},
+        "resize_rootfs": True,
+    }
+    return _merge(ours, spec.user_data or {})
+
+
+def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        here = merged.get(key)
+        if isinstance(here, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merge(here, value)
+        elif isinstance(here, list) and isinstance(value, list):
+            merged[key] = here + value
+        else:
+            merged[key] = value
+    return merged
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
