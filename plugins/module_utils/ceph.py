@@ -1,0 +1,205 @@
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adapter for Ceph: volumes, images and ownership in one pool, through librados and librbd."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from .errors import Backend, Conflict, Unreachable, VirtfleetError
+from .plan import ImageFacts, VolumeFacts
+
+try:
+    import rados
+    import rbd
+except ImportError:
+    rados = None
+    rbd = None
+
+GOLDEN_SNAPSHOT = "golden"
+_VM_ID = "virtfleet.vm_id"
+_SEED = "virtfleet.seed_sha256"
+_CONNECT_SECONDS = 10
+_OPERATION_SECONDS = "30"
+
+
+class Ceph:
+    """One connection to one pool. Use as a context manager.
+
+    Raises (every method):
+        Unreachable: no answer in time; nothing is known about what is there.
+        Backend: Ceph answered with an error.
+    """
+
+    def __init__(self, conf: str, client: str, pool: str) -> None:
+        if rados is None or rbd is None:
+            raise Backend(
+                "The Python bindings of Ceph are not installed on this host",
+                "Install python3-rados and python3-rbd from the distribution (role libvirt does).",
+            )
+        self._pool = pool
+        self._cluster: Any = None
+        with _as_our_errors(f"connecting to Ceph as client.{client} with {conf}"):
+            self._cluster = rados.Rados(
+                conffile=conf,
+                name=f"client.{client}",
+                conf={
+                    "client_mount_timeout": str(_CONNECT_SECONDS),
+                    "rados_mon_op_timeout": str(_CONNECT_SECONDS),
+                    "rados_osd_op_timeout": _OPERATION_SECONDS,
+                },
+            )
+            self._cluster.connect(timeout=_CONNECT_SECONDS)
+            self._ioctx: Any = self._cluster.open_ioctx(pool)
+        self._rbd: Any = rbd.RBD()
+
+    def __enter__(self) -> Ceph:
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        self._ioctx.close()
+        self._cluster.shutdown()
+
+    def monitors(self) -> tuple[tuple[str, int], ...]:
+        """Address and port (messenger v1, which every libvirt speaks) of all monitors."""
+        with _as_our_errors("listing the monitors"):
+            code, output, text = self._cluster.mon_command(
+                json.dumps({"prefix": "mon dump", "format": "json"}), b"", timeout=_CONNECT_SECONDS
+            )
+        if code != 0:
+            raise Backend(f"Ceph does not list its monitors: {text}")
+        found = []
+        for monitor in json.loads(output)["mons"]:
+            for address in monitor["public_addrs"]["addrvec"]:
+                if address["type"] == "v1":
+                    host, port = address["addr"].rsplit(":", 1)
+                    found.append((host.strip("[]"), int(port)))
+        return tuple(found)
+
+    def volume(self, name: str) -> VolumeFacts | None:
+        """The RBD image of this name, or None when the pool was read and does not hold it."""
+        with _as_our_errors(f"reading volume {name}"):
+            try:
+                with rbd.Image(self._ioctx, name, read_only=True) as image:
+                    metadata = dict(image.metadata_list())
+                    # Our own read-only handle does not watch the header, so every watcher is somebody else.
+                    watchers = len(list(image.watchers_list()))
+                    return VolumeFacts(
+                        image.size(), _parent(image), metadata.get(_VM_ID), metadata.get(_SEED), watchers
+                    )
+            except rbd.ImageNotFound:
+                return None
+
+    def image(self, name: str) -> ImageFacts | None:
+        """The golden image of this name: None when it, or its pinned snapshot, is not there."""
+        with _as_our_errors(f"reading image {name}"):
+            try:
+                with rbd.Image(self._ioctx, name, snapshot=GOLDEN_SNAPSHOT, read_only=True) as image:
+                    return ImageFacts(image.size(), GOLDEN_SNAPSHOT)
+            except rbd.ImageNotFound:
+                return None
+
+    def clone(self, image: str, snapshot: str, volume: str) -> None:
+        with _as_our_errors(f"cloning {image}@{snapshot} to {volume}"):
+            self._rbd.clone(self._ioctx, image, snapshot, self._ioctx, volume)
+
+    def grow(self, volume: str, size_bytes: int) -> None:
+        with _as_our_errors(f"growing volume {volume}"), rbd.Image(self._ioctx, volume) as image:
+            image.resize(size_bytes, allow_shrink=False)
+
+    def mark(self, volume: str, vm_id: str) -> None:
+        """Write into the volume's metadata which VM it belongs to."""
+        with _as_our_errors(f"marking volume {volume}"), rbd.Image(self._ioctx, volume) as image:
+            image.metadata_set(_VM_ID, vm_id)
+
+    def write_seed(self, volume: str, content: bytes, vm_id: str, sha256: str) -> None:
+        """Make the seed volume, or write it anew; the digest goes in last, so that a torn write is seen."""
+        with _as_our_errors(f"writing seed {volume}"):
+            try:
+                self._rbd.create(self._ioctx, volume, len(content))
+            except rbd.ImageExists:
+                pass  # A seed of an earlier run: written anew below, and the size is set there.
+            with rbd.Image(self._ioctx, volume) as image:
+                image.metadata_set(_VM_ID, vm_id)
+                image.metadata_set(_SEED, "")
+                image.resize(len(content), allow_shrink=True)
+                image.write(content, 0)
+                image.flush()
+                image.metadata_set(_SEED, sha256)
+
+    def trash(self, volume: str, retention_seconds: int) -> None:
+        with _as_our_errors(f"moving volume {volume} to the trash"):
+            self._rbd.trash_move(self._ioctx, volume, retention_seconds)
+
+    def remove(self, volume: str) -> None:
+        with _as_our_errors(f"removing volume {volume}"):
+            self._rbd.remove(self._ioctx, volume)
+
+    def owner(self, vm_id: str) -> str | None:
+        """The node that may run this VM, or None."""
+        with _as_our_errors(f"reading the owner of VM {vm_id}"):
+            try:
+                return json.loads(self._ioctx.read(_owner_object(vm_id)))["node"]
+            except rados.ObjectNotFound:
+                return None
+
+    def take_ownership(self, vm_id: str, node: str) -> None:
+        """Make `node` the owner; one atomic operation, so of two takers one fails.
+
+        RBD's own exclusive lock cannot serve: it is handed over on request and so stops nobody.
+        """
+        with _as_our_errors(f"taking ownership of VM {vm_id}"):
+            with rados.WriteOpCtx() as operation:
+                operation.new(rados.LIBRADOS_CREATE_EXCLUSIVE)
+                operation.write_full(json.dumps({"node": node}).encode())
+                try:
+                    self._ioctx.operate_write_op(operation, _owner_object(vm_id))
+                except rados.ObjectExists:
+                    raise Conflict(
+                        f"Another node took VM {vm_id} at the same moment", "Run again to see its owner."
+                    ) from None
+
+    def release_ownership(self, vm_id: str) -> None:
+        with _as_our_errors(f"releasing the ownership of VM {vm_id}"):
+            try:
+                self._ioctx.remove_object(_owner_object(vm_id))
+            except rados.ObjectNotFound:
+                pass  # Released by the run before this one.
+
+
+def _owner_object(vm_id: str) -> str:
+    return f"virtfleet.owner.{vm_id}"
+
+
+def _parent(image: Any) -> str | None:
+    try:
+        _pool, name, snapshot = image.parent_info()
+    except rbd.ImageNotFound:
+        return None
+    return f"{name}@{snapshot}"
+
+
+@contextmanager
+def _as_our_errors(doing: str) -> Iterator[None]:
+    """Turn what the bindings raise into our errors, with what was being done."""
+    try:
+        yield
+    except VirtfleetError:
+        raise
+    except (rados.TimedOut, rados.ObjectNotFound) as error:
+        # librados reports monitors that do not answer, a missing keyring and a missing pool as these two.
+        raise Unreachable(
+            f"Ceph did not answer while {doing}: {error}",
+            "Check 'ceph -s', the monitors in ceph.conf, the client's keyring and the pool's name.",
+        ) from None
+    except rbd.ImageHasSnapshots as error:
+        raise Conflict(f"Ceph refused while {doing}: {error}", "Remove its snapshots first.") from None
+    except (rados.Error, rbd.Error) as error:
+        code: Mapping[str, Any] = getattr(error, "__dict__", {})
+        if "timed out" in str(error).lower() or code.get("errno") == 110:
+            raise Unreachable(f"Ceph did not answer while {doing}: {error}", "Check 'ceph -s'.") from None
+        raise Backend(f"Ceph failed while {doing}: {error}", "Check 'ceph -s' and run again.") from None

@@ -1,0 +1,315 @@
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to be done to a VM on its node: (desired, observed) -> Plan.
+
+Pure: `changed`, check mode, the diff, the returned `actions` and the execution all come from the one Plan made here.
+The order of the steps is such that a run that ends between any two of them is continued by the next run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import Conflict, Invalid, NotFound, VirtfleetError
+
+STATES = ("present", "running", "stopped", "suspended", "absent")
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class DomainFacts:
+    """A libvirt domain as seen: `state` is running, suspended or stopped; `owned_id` the VM id in its metadata."""
+
+    uuid: str
+    state: str
+    owned_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFacts:
+    """An RBD image as seen. `parent` is `image@snapshot`; `vm_id` and `seed_sha256` are our marks in its metadata."""
+
+    size_bytes: int
+    parent: str | None
+    vm_id: str | None
+    seed_sha256: str | None
+    watchers: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """A golden image: its size, and the pinned snapshot that volumes are cloned from."""
+
+    size_bytes: int
+    snapshot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything about one VM on one node and in the pool. None means: seen to be absent (never: could not be read)."""
+
+    domain: DomainFacts | None
+    root: VolumeFacts | None
+    seed: VolumeFacts | None
+    image: ImageFacts | None
+    owner: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What is needed to make the VM where it is not there yet."""
+
+    image: str
+    disk_gib: int
+    seed_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What was asked for. Without `build` only a VM that is there can be acted on."""
+
+    name: str
+    id: str
+    node: str
+    state: str
+    build: Build | None = None
+    force: bool = False
+    purge: bool = False
+
+    @property
+    def root_volume(self) -> str:
+        return f"{self.name}.root"
+
+    @property
+    def seed_volume(self) -> str:
+        return f"{self.name}.seed"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One side effect: `action` names it (see run.EXECUTORS), `target` is what it acts on."""
+
+    action: str
+    target: str
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    def as_text(self) -> str:
+        return f"{self.action} {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The ordered steps, and the VM before and after them as the diff shows it."""
+
+    steps: tuple[Step, ...]
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.steps)
+
+    @property
+    def actions(self) -> list[str]:
+        return [step.as_text() for step in self.steps]
+
+
+def decide(desired: Desired, observed: Observed) -> Plan:
+    """The steps from what is there to what was asked for.
+
+    Raises:
+        VirtfleetError: it is refused; every reason is listed.
+    """
+    if desired.state not in STATES:
+        raise Invalid([f"state {desired.state!r} is none of {', '.join(STATES)}"])
+    _refuse_what_is_not_ours(desired, observed)
+    if desired.state == "absent":
+        steps = _absent(desired, observed)
+    else:
+        steps = _make(desired, observed) + _power(desired, observed)
+    return Plan(tuple(steps), _before(observed), _after(desired, observed, steps))
+
+
+def _refuse_what_is_not_ours(desired: Desired, observed: Observed) -> None:
+    """Nothing is adopted, changed or deleted that belongs to another VM or another node."""
+    if observed.owner is not None and observed.owner != desired.node:
+        raise VirtfleetError(
+            "in_use_elsewhere",
+            f"VM {desired.name} belongs to node {observed.owner}, not to {desired.node}",
+            "Run this on its node; a VM changes its node by migration or recovery only.",
+        )
+    problems = []
+    domain = observed.domain
+    if domain is not None and (domain.uuid != desired.id or domain.owned_id != desired.id):
+        problems.append(f"a domain {desired.name} with UUID {domain.uuid} is there that is not this VM ({desired.id})")
+    for name, volume in ((desired.root_volume, observed.root), (desired.seed_volume, observed.seed)):
+        if volume is not None and volume.vm_id not in (None, desired.id):
+            problems.append(f"volume {name} belongs to VM {volume.vm_id}")
+    if problems:
+        raise Conflict(
+            f"The name {desired.name} is taken by something else", "Choose another name, or remove it first.", problems
+        )
+
+
+def _make(desired: Desired, observed: Observed) -> list[Step]:
+    if observed.domain is not None:
+        return []
+    build = desired.build
+    if build is None:
+        raise NotFound(
+            f"VM {desired.name} has no domain on node {desired.node}",
+            "If it was half-made, run create_vm.yml again with the same name.",
+        )
+    steps = []
+    if observed.owner is None:
+        steps.append(Step("take_ownership", desired.name))
+    steps += _root_steps(desired, build, observed)
+    if observed.seed is None or observed.seed.seed_sha256 != build.seed_sha256:
+        steps.append(Step("write_seed", desired.seed_volume))
+    steps.append(Step("define", desired.name))
+    return steps
+
+
+def _root_steps(desired: Desired, build: Build, observed: Observed) -> list[Step]:
+    image = observed.image
+    size = build.disk_gib * GIB
+    root = observed.root
+    target = desired.root_volume
+    if root is not None and root.vm_id is None:
+        _refuse_unmarked_root(target, build, root, image)
+    if root is None:
+        if image is None:
+            raise NotFound(f"Image {build.image} is not there", "Import it (role image), or name another one.")
+        if size < image.size_bytes:
+            raise Invalid([f"disk {build.disk_gib} GiB is smaller than image {build.image} ({_gib(image.size_bytes)} GiB)"])
+        source = f"{build.image}@{image.snapshot}"
+        steps = [Step("clone", target, {"image": build.image, "snapshot": image.snapshot, "source": source})]
+        current = image.size_bytes
+    else:
+        steps, current = [], root.size_bytes
+    if current > size:
+        raise VirtfleetError(
+            "conflict",
+            f"volume {target} has {_gib(current)} GiB, more than the {build.disk_gib} GiB asked for",
+            "Disks are never shrunk.",
+        )
+    if current < size:
+        steps.append(Step("grow", target, {"size_bytes": size}))
+    if root is None or root.vm_id is None:
+        steps.append(Step("mark", target))
+    return steps
+
+
+def _refuse_unmarked_root(target: str, build: Build, root: VolumeFacts, image: ImageFacts | None) -> None:
+    """A create that died after the clone leaves an unmarked clone of the same image, which is continued.
+
+    Anything else under the name is somebody's data.
+    """
+    ours = image is not None and root.parent == f"{build.image}@{image.snapshot}" and root.watchers == 0
+    if not ours:
+        raise Conflict(
+            f"volume {target} is there and is not marked as this VM's",
+            "Look at it with 'rbd info' and 'rbd status'; rename or remove it, or choose another name.",
+        )
+
+
+def _power(desired: Desired, observed: Observed) -> list[Step]:
+    state = observed.domain.state if observed.domain is not None else "stopped"
+    name = desired.name
+    if desired.state in ("present", state):
+        return []
+    if desired.state == "running":
+        return [Step("resume" if state == "suspended" else "start", name)]
+    if desired.state == "suspended":
+        if state == "stopped":
+            raise Conflict(f"VM {name} is stopped and cannot be suspended", "Start it first (start_vm.yml).")
+        return [Step("suspend", name)]
+    return _stop(desired, state)
+
+
+def _stop(desired: Desired, state: str) -> list[Step]:
+    name = desired.name
+    if desired.force:
+        return [Step("power_off", name)]
+    if state == "suspended":
+        raise VirtfleetError(
+            "needs_consent",
+            f"VM {name} is suspended, so its guest cannot shut down",
+            "Resume it first (resume_vm.yml), or give force=true to cut its power.",
+        )
+    return [Step("shut_down", name)]
+
+
+def _absent(desired: Desired, observed: Observed) -> list[Step]:
+    steps = []
+    domain = observed.domain
+    if domain is not None:
+        if domain.state == "running" and not desired.force:
+            steps.append(Step("shut_down_or_power_off", desired.name))
+        elif domain.state != "stopped":
+            steps.append(Step("power_off", desired.name))
+        steps.append(Step("undefine", desired.name))
+    for name, volume in ((desired.seed_volume, observed.seed), (desired.root_volume, observed.root)):
+        if volume is not None:
+            if domain is None and volume.watchers:
+                raise VirtfleetError(
+                    "in_use_elsewhere",
+                    f"volume {name} is in use by a client on another node",
+                    "Find it with 'rbd status'; nothing that is open is deleted.",
+                )
+            steps.append(Step("remove" if desired.purge else "trash", name))
+    if observed.owner is not None:
+        steps.append(Step("release_ownership", desired.name))
+    return steps
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / GIB:g}"
+
+
+def _before(observed: Observed) -> dict[str, Any]:
+    return {
+        "state": observed.domain.state if observed.domain else "absent",
+        "owner": observed.owner,
+        "root": _volume_view(observed.root),
+        "seed": "present" if observed.seed else "absent",
+    }
+
+
+def _volume_view(volume: VolumeFacts | None) -> dict[str, Any] | str:
+    return {"size_gib": _gib(volume.size_bytes), "parent": volume.parent} if volume else "absent"
+
+
+_STATE_AFTER = {
+    "define": "stopped",
+    "start": "running",
+    "resume": "running",
+    "suspend": "suspended",
+    "shut_down": "stopped",
+    "power_off": "stopped",
+    "shut_down_or_power_off": "stopped",
+    "undefine": "absent",
+}
+
+
+def _after(desired: Desired, observed: Observed, steps: list[Step]) -> dict[str, Any]:
+    view = _before(observed)
+    for step in steps:
+        if step.action in _STATE_AFTER:
+            view["state"] = _STATE_AFTER[step.action]
+        elif step.action == "take_ownership":
+            view["owner"] = desired.node
+        elif step.action == "release_ownership":
+            view["owner"] = None
+        elif step.action == "write_seed":
+            view["seed"] = "present"
+        elif step.action in ("trash", "remove"):
+            view["root" if step.target == desired.root_volume else "seed"] = "absent"
+        elif step.action == "clone" and observed.image:
+            view["root"] = {"size_gib": _gib(observed.image.size_bytes), "parent": step.detail["source"]}
+        elif step.action == "grow":
+            view["root"] = {**view["root"], "size_gib": _gib(step.detail["size_bytes"])}
+    return view

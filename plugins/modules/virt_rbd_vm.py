@@ -1,0 +1,199 @@
+#!/usr/bin/python
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module virt_rbd_vm."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: virt_rbd_vm
+short_description: Make, start, stop, suspend and delete a VM whose disks are on Ceph RBD
+version_added: 0.1.0
+description:
+  - Brings one VM on one node into a state, in one remote execution, through librbd and libvirt.
+  - The root volume is a clone of a golden image grown to size; the seed is a volume of its own.
+  - A run that was cut off is continued by the next run with the same parameters.
+author:
+  - Contributors to virtfleet.cloud (@virtfleet)
+requirements:
+  - python3-rados, python3-rbd, python3-libvirt and python3-pycdlib of the distribution, on the node
+attributes:
+  check_mode:
+    support: full
+    description: Decides and reports, and does nothing.
+  diff_mode:
+    support: full
+    description: The state of the VM before and after; the same in check mode and in a run.
+options:
+  name:
+    description: Name of the VM; an RFC 1123 label in lower case. Also the name of its domain and the beginning of its volumes' names.
+    type: str
+    required: true
+  id:
+    description: UUID of the VM, as the registry gave it; the UUID of its domain.
+    type: str
+    required: true
+  state:
+    description:
+      - V(present) makes the VM where it is missing and leaves its power as it is.
+      - V(stopped) shuts the guest down, V(suspended) pauses it.
+      - V(absent) shuts it down, undefines it and moves its volumes to the trash.
+    type: str
+    choices: [present, running, stopped, suspended, absent]
+    default: running
+  node:
+    description: Name of this node in the registry, kept as the owner of the VM. Default is the host name.
+    type: str
+  project:
+    description: Project of the VM.
+    type: str
+    default: default
+  image:
+    description: Golden image to clone the root volume from. Without it only a VM that is there is acted on.
+    type: str
+  memory_mib:
+    description: Memory in MiB.
+    type: int
+  vcpus:
+    description: Number of virtual CPUs.
+    type: int
+  disk_gib:
+    description: Size of the root volume in GiB, at least that of the image.
+    type: int
+  mac:
+    description: MAC address of the first network interface.
+    type: str
+  ssh_authorized_keys:
+    description: OpenSSH public keys that may log in as the guest's user.
+    type: list
+    elements: str
+    default: []
+  user_data:
+    description:
+      - A cloud-config, merged over the defaults, as YAML or JSON text. Never shown.
+      - Give it as text (C(| to_json)), not as a mapping. Ansible blots out every single value of a secret mapping wherever it
+        occurs in the result, even a V(1).
+    type: json
+  force:
+    description: Cut the power instead of waiting for the guest.
+    type: bool
+    default: false
+  purge:
+    description: With O(state=absent), remove the volumes at once instead of moving them to the trash.
+    type: bool
+    default: false
+  retention_days:
+    description: How long the volumes of a deleted VM stay in the trash.
+    type: int
+    default: 7
+  shutdown_timeout:
+    description: Seconds to wait for a guest that was asked to shut down. With O(state=absent) its power is cut after that.
+    type: int
+    default: 60
+  libvirt_uri:
+    description: Connection URI of libvirt.
+    type: str
+    default: qemu:///system
+  node_config:
+    description: File on the node that says how domains are built there; role libvirt writes it.
+    type: path
+    default: /etc/virtfleet/node.json
+"""
+
+EXAMPLES = r"""
+- name: Run a VM
+  virtfleet.cloud.virt_rbd_vm:
+    name: test-1
+    id: 6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11
+    image: debian-13
+    memory_mib: 1024
+    vcpus: 2
+    disk_gib: 10
+    mac: "52:54:00:12:34:56"
+    ssh_authorized_keys: ["{{ lookup('ansible.builtin.file', '~/.ssh/id_ed25519.pub') }}"]
+
+- name: Delete it; its volumes stay in the trash for a week
+  virtfleet.cloud.virt_rbd_vm:
+    name: test-1
+    id: 6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11
+    state: absent
+"""
+
+RETURN = r"""
+vm:
+  description: The VM as it is after the run, or would be after it in check mode.
+  returned: success
+  type: dict
+  sample: {name: test-1, id: 6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11, node: node-1, state: running}
+actions:
+  description: What was done, or would be done in check mode, in order.
+  returned: success
+  type: list
+  elements: str
+  sample: [take_ownership test-1, clone test-1.root, grow test-1.root, mark test-1.root, write_seed test-1.seed, define test-1, start test-1]
+timings_ms:
+  description: Milliseconds that each action took, and the total.
+  returned: success
+  type: dict
+  sample: {observe: 31, clone: 29, start: 339, total: 450}
+error:
+  description: What went wrong.
+  returned: failure
+  type: dict
+  contains:
+    code:
+      description: One of the documented codes, for programs.
+      type: str
+    message:
+      description: One sentence for people.
+      type: str
+    hint:
+      description: What to do.
+      type: str
+    problems:
+      description: Every finding.
+      type: list
+      elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.plan import STATES
+from ..module_utils.run import NODE_CONFIG, run_vm_module
+
+ARGUMENT_SPEC = {
+    "name": {"type": "str", "required": True},
+    "id": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": list(STATES), "default": "running"},
+    "node": {"type": "str"},
+    "project": {"type": "str", "default": "default"},
+    "image": {"type": "str"},
+    "memory_mib": {"type": "int"},
+    "vcpus": {"type": "int"},
+    "disk_gib": {"type": "int"},
+    "mac": {"type": "str"},
+    "ssh_authorized_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+    "user_data": {"type": "json", "no_log": True},
+    "force": {"type": "bool", "default": False},
+    "purge": {"type": "bool", "default": False},
+    "retention_days": {"type": "int", "default": 7},
+    "shutdown_timeout": {"type": "int", "default": 60},
+    "libvirt_uri": {"type": "str", "default": "qemu:///system"},
+    "node_config": {"type": "path", "default": NODE_CONFIG},
+}
+
+
+def main() -> None:
+    """Entry point of the module."""
+    run_vm_module(
+        AnsibleModule(
+            argument_spec=ARGUMENT_SPEC,
+            required_by={"image": ("mac", "memory_mib", "vcpus", "disk_gib")},
+            supports_check_mode=True,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
