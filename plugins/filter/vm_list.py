@@ -33,7 +33,9 @@ def vm_table(rows: Iterable[Mapping[str, str]]) -> str:
     """The list as a table with aligned columns."""
     lines = [[column.upper() for column in COLUMNS], *([row[column] for column in COLUMNS] for row in rows)]
     widths = [max(len(line[index]) for line in lines) for index in range(len(COLUMNS))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 class FilterModule:

@@ -17,6 +17,8 @@ from typing import Any
 from .errors import Backend, Invalid
 from .spec import VmSpec, digest
 
+pycdlib: Any
+yaml: Any
 try:
     import pycdlib
 except ImportError:

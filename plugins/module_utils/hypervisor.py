@@ -114,7 +114,10 @@ class Hypervisor:
             if not domain.isActive():
                 return None
             macs = mac_addresses(domain.XMLDesc())
-            sources = (libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE, libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT)
+            sources = (
+                libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE,
+                libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT,
+            )
             for source in sources:
                 address = _first_address(_interfaces(domain, source), macs)
                 if address:

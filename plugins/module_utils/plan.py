@@ -184,7 +184,9 @@ def _root_steps(desired: Desired, build: Build, observed: Observed) -> list[Step
         if image is None:
             raise NotFound(f"Image {build.image} is not there", "Import it (role image), or name another one.")
         if size < image.size_bytes:
-            raise Invalid([f"disk {build.disk_gib} GiB is smaller than image {build.image} ({_gib(image.size_bytes)} GiB)"])
+            raise Invalid(
+                [f"disk {build.disk_gib} GiB is smaller than image {build.image} ({_gib(image.size_bytes)} GiB)"]
+            )
         source = f"{build.image}@{image.snapshot}"
         steps = [Step("clone", target, {"image": build.image, "snapshot": image.snapshot, "source": source})]
         current = image.size_bytes

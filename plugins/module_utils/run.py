@@ -52,9 +52,7 @@ def read_node_config(path: str) -> domain_xml.NodeConfig:
 class VmRun:
     """One VM on one node: everything that the steps of a plan need."""
 
-    def __init__(
-        self, params: dict[str, Any], node: domain_xml.NodeConfig, ceph: Ceph, hypervisor: Hypervisor
-    ) -> None:
+    def __init__(self, params: dict[str, Any], node: domain_xml.NodeConfig, ceph: Ceph, hypervisor: Hypervisor) -> None:
         self.params = params
         self.node = node
         self.ceph = ceph

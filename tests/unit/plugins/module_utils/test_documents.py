@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The seed's documents and the domain's XML."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+from ansible_collections.virtfleet.cloud.plugins.module_utils import cloud_init, domain_xml
+from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Invalid
+from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_request
+
+ID = "6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11"
+MAC = "52:54:00:12:34:56"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA me"
+NODE = domain_xml.NodeConfig(
+    "tcg", "/etc/ceph/ceph.conf", "libvirt", "libvirt-pool", OTHER_ID := "11111111-0000-4000-8000-000000000000",
+    "network", "default", "/var/log/libvirt/qemu",
+)  # fmt: skip
+DOMAIN = domain_xml.Domain(
+    "a", ID, "default", "img", 1024, 2, MAC, "a.root", "a.seed", (("10.0.0.1", 6789), ("10.0.0.2", 6789)), "digest"
+)
+
+
+def documents(**raw: object) -> dict[str, str]:
+    return cloud_init.documents(parse_request({"name": "a", "ssh_authorized_keys": [KEY], **raw}), ID, MAC)
+
+
+def cloud_config(**raw: object) -> dict[str, object]:
+    head, text = documents(**raw)["user-data"].split("\n", 1)
+    assert head == "#cloud-config"
+    return json.loads(text)
+
+
+def test_the_guest_has_its_name_the_key_and_no_password() -> None:
+    config = cloud_config()
+    assert config["hostname"] == "a"
+    assert config["ssh_pwauth"] is False
+    (user,) = config["users"]  # type: ignore[misc]
+    assert user["ssh_authorized_keys"] == [KEY]  # type: ignore[index]
+    assert user["lock_passwd"] is True  # type: ignore[index]
+
+
+def test_user_data_is_merged_as_data() -> None:
+    config = cloud_config(user_data={"users": [{"name": "x"}], "growpart": {"mode": "off"}, "packages": ["jq"]})
+    assert [user["name"] for user in config["users"]] == ["debian", "x"]  # type: ignore[attr-defined]
+    assert config["growpart"] == {"mode": "off", "devices": ["/"]}
+    assert config["packages"] == ["jq"]
+
+
+def test_text_in_user_data_cannot_leave_its_place() -> None:
+    evil = "x\n#cloud-config\nruncmd: [reboot]"
+    assert cloud_config(user_data={"timezone": evil})["timezone"] == evil
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a", "just text", "a: b: c", "\t{"])
+def test_broken_user_data_is_refused_without_quoting_it(text: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        cloud_init.parse_user_data(text.replace("a", "canary"))
+    assert "canary" not in str(caught.value)
+
+
+def test_the_same_request_gives_the_same_seed() -> None:
+    assert cloud_init.seed_digest(documents()) == cloud_init.seed_digest(documents())
+    assert cloud_init.seed_digest(documents()) != cloud_init.seed_digest(documents(user_data={"a": 1}))
+
+
+def test_the_network_is_matched_by_mac() -> None:
+    ethernets = json.loads(documents()["network-config"])["ethernets"]
+    assert ethernets["primary"] == {"match": {"macaddress": MAC}, "dhcp4": True}
+
+
+def test_the_seed_is_an_iso_that_cloud_init_finds() -> None:
+    content = cloud_init.seed_image(documents())
+    assert content[32769:32774] == b"CD001"
+    assert b"CIDATA" in content and KEY.encode() in content
+
+
+def test_the_domain_has_what_a_vm_needs() -> None:
+    root = ET.fromstring(domain_xml.render(DOMAIN, NODE))
+    assert root.get("type") == "qemu"
+    assert root.findtext("uuid") == ID
+    assert root.find("os/type[@machine='q35']") is not None
+    sources = root.findall("devices/disk/source")
+    assert [source.get("name") for source in sources] == ["libvirt-pool/a.root", "libvirt-pool/a.seed"]
+    for source in sources:
+        assert [host.get("name") for host in source.findall("host")] == ["10.0.0.1", "10.0.0.2"]
+        assert source.find(f"auth/secret[@uuid='{OTHER_ID}']") is not None
+    assert root.find("devices/disk[@device='cdrom']/target[@bus='scsi']") is not None
+    assert root.find("devices/disk/driver[@discard='unmap']") is not None
+    assert root.find("devices/channel/target[@name='org.qemu.guest_agent.0']") is not None
+    assert root.find("devices/serial/log") is not None and root.find("devices/rng") is not None
+
+
+def test_a_domain_tells_whose_it_is() -> None:
+    xml = domain_xml.render(DOMAIN, NODE)
+    assert domain_xml.owned_metadata(xml) == domain_xml.OwnedMetadata(ID, "default", "img", "digest")
+    assert domain_xml.mac_addresses(xml) == (MAC,)
+    assert domain_xml.owned_metadata("<domain/>") is None
+
+
+def test_names_cannot_break_out_of_the_xml() -> None:
+    from dataclasses import replace
+
+    xml = domain_xml.render(replace(DOMAIN, image="<x>&'\""), NODE)
+    owned = domain_xml.owned_metadata(xml)
+    assert owned is not None and owned.image == "<x>&'\""

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who may import what: pure in the middle, clients only in their adapter."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
+FILES = sorted(PLUGINS.rglob("*.py"))
+PURE = ("spec.py", "plan.py", "domain_xml.py", "cloud_init.py", "errors.py")
+CLIENTS = {"rados": "ceph", "rbd": "ceph", "libvirt": "hypervisor", "psycopg2": "registry", "redis": "registry"}
+
+
+def imports(path: Path) -> set[str]:
+    """The first words of all absolute imports of a file."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_the_middle_is_pure(name: str) -> None:
+    found = imports(PLUGINS / "module_utils" / name)
+    assert not found & {"ansible", "os", "socket", "subprocess", *CLIENTS}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_clients_are_imported_by_their_adapter_only(path: Path) -> None:
+    for client in imports(path) & set(CLIENTS):
+        assert path.stem.startswith(CLIENTS[client])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_no_shell_and_no_absolute_import_of_ourselves(path: Path) -> None:
+    assert not imports(path) & {"subprocess", "ansible_collections"}
