@@ -23,7 +23,6 @@ try:
     import pycdlib
 except ImportError:
     pycdlib = None
-
 try:
     import yaml
 except ImportError:

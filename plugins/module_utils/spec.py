@@ -68,7 +68,10 @@ def digest(value: Any) -> str:
 def name_problem(name: Any, what: str = "name") -> str | None:
     """Why this is no RFC 1123 label in lower case, or None when it is one."""
     if not isinstance(name, str) or not _LABEL.fullmatch(name):
-        return f"{what} {_shown(name)} is not a DNS label: 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit"
+        return (
+            f"{what} {_shown(name)} is not a DNS label: 1 to 63 of a-z, 0-9 and '-', "
+            "beginning and ending with a letter or digit"
+        )
     return None
 
 

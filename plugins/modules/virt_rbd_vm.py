@@ -27,7 +27,7 @@ attributes:
     description: The state of the VM before and after; the same in check mode and in a run.
 options:
   name:
-    description: Name of the VM; an RFC 1123 label in lower case. Also the name of its domain and the beginning of its volumes' names.
+    description: Name of the VM; an RFC 1123 label in lower case. Its domain has it too, and its volumes begin with it.
     type: str
     required: true
   id:
@@ -72,8 +72,8 @@ options:
   user_data:
     description:
       - A cloud-config, merged over the defaults, as YAML or JSON text. Never shown.
-      - Give it as text (C(| to_json)), not as a mapping. Ansible blots out every single value of a secret mapping wherever it
-        occurs in the result, even a V(1).
+      - Give it as text (C(| to_json)), not as a mapping. Ansible blots out every single value of a secret mapping
+        wherever it occurs in the result, even a V(1).
     type: json
   force:
     description: Cut the power instead of waiting for the guest.
@@ -88,7 +88,7 @@ options:
     type: int
     default: 7
   shutdown_timeout:
-    description: Seconds to wait for a guest that was asked to shut down. With O(state=absent) its power is cut after that.
+    description: Seconds that the guest has to shut down. With O(state=absent) its power is cut after that.
     type: int
     default: 60
   libvirt_uri:
@@ -131,7 +131,7 @@ actions:
   returned: success
   type: list
   elements: str
-  sample: [take_ownership test-1, clone test-1.root, grow test-1.root, mark test-1.root, write_seed test-1.seed, define test-1, start test-1]
+  sample: [take_ownership test-1, clone test-1.root, write_seed test-1.seed, define test-1, start test-1]
 timings_ms:
   description: Milliseconds that each action took, and the total.
   returned: success

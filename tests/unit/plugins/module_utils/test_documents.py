@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils import cloud_init, domain_xml
@@ -27,7 +29,7 @@ def documents(**raw: object) -> dict[str, str]:
     return cloud_init.documents(parse_request({"name": "a", "ssh_authorized_keys": [KEY], **raw}), ID, MAC)
 
 
-def cloud_config(**raw: object) -> dict[str, object]:
+def cloud_config(**raw: object) -> dict[str, Any]:
     head, text = documents(**raw)["user-data"].split("\n", 1)
     assert head == "#cloud-config"
     return json.loads(text)
@@ -37,14 +39,14 @@ def test_the_guest_has_its_name_the_key_and_no_password() -> None:
     config = cloud_config()
     assert config["hostname"] == "a"
     assert config["ssh_pwauth"] is False
-    (user,) = config["users"]  # type: ignore[misc]
-    assert user["ssh_authorized_keys"] == [KEY]  # type: ignore[index]
-    assert user["lock_passwd"] is True  # type: ignore[index]
+    (user,) = config["users"]
+    assert user["ssh_authorized_keys"] == [KEY]
+    assert user["lock_passwd"] is True
 
 
 def test_user_data_is_merged_as_data() -> None:
     config = cloud_config(user_data={"users": [{"name": "x"}], "growpart": {"mode": "off"}, "packages": ["jq"]})
-    assert [user["name"] for user in config["users"]] == ["debian", "x"]  # type: ignore[attr-defined]
+    assert [user["name"] for user in config["users"]] == ["debian", "x"]
     assert config["growpart"] == {"mode": "off", "devices": ["/"]}
     assert config["packages"] == ["jq"]
 
@@ -101,8 +103,6 @@ def test_a_domain_tells_whose_it_is() -> None:
 
 
 def test_names_cannot_break_out_of_the_xml() -> None:
-    from dataclasses import replace
-
     xml = domain_xml.render(replace(DOMAIN, image="<x>&'\""), NODE)
     owned = domain_xml.owned_metadata(xml)
     assert owned is not None and owned.image == "<x>&'\""

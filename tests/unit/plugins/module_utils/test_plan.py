@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import VirtfleetError
@@ -134,8 +135,8 @@ def test_delete_keeps_the_volumes_in_the_trash_unless_purged() -> None:
         ({"state": "absent"}, replace(NOTHING, root=replace(ROOT, watchers=1)), "in_use_elsewhere"),
     ],
 )
-def test_what_is_refused(change: dict[str, object], seen: Observed, code: str) -> None:
+def test_what_is_refused(change: dict[str, Any], seen: Observed, code: str) -> None:
     with pytest.raises(VirtfleetError) as caught:
-        decide(replace(CREATE, **change), seen)  # type: ignore[arg-type]
+        decide(replace(CREATE, **change), seen)
     assert caught.value.code == code
     assert caught.value.hint
