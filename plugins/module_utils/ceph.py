@@ -17,8 +17,9 @@ try:
     import rados
     import rbd
 except ImportError:
-    rados = None
-    rbd = None
+    HAS_CEPH = False
+else:
+    HAS_CEPH = True
 
 GOLDEN_SNAPSHOT = "golden"
 _VM_ID = "virtfleet.vm_id"
@@ -36,7 +37,7 @@ class Ceph:
     """
 
     def __init__(self, conf: str, client: str, pool: str) -> None:
-        if rados is None or rbd is None:
+        if not HAS_CEPH:
             raise Backend(
                 "The Python bindings of Ceph are not installed on this host",
                 "Install python3-rados and python3-rbd from the distribution (role libvirt does).",

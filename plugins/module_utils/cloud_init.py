@@ -17,16 +17,19 @@ from typing import Any
 from .errors import Backend, Invalid
 from .spec import VmSpec, digest
 
-pycdlib: Any
-yaml: Any
 try:
     import pycdlib
 except ImportError:
-    pycdlib = None
+    HAS_PYCDLIB = False
+else:
+    HAS_PYCDLIB = True
+
 try:
     import yaml
 except ImportError:
-    yaml = None
+    HAS_YAML = False
+else:
+    HAS_YAML = True
 
 GUEST_USER = "debian"
 VOLUME_LABEL = "CIDATA"
@@ -42,7 +45,7 @@ def parse_user_data(value: Any) -> Mapping[str, Any] | None:
         return value
     if not isinstance(value, str):
         raise Invalid(["user_data is neither a mapping nor YAML text"])
-    if yaml is None:
+    if not HAS_YAML:
         raise Backend("Reading user_data needs PyYAML", "Install python3-yaml, or give user_data as a mapping.")
     try:
         data = yaml.safe_load(value)
@@ -73,7 +76,7 @@ def seed_digest(files: Mapping[str, str]) -> str:
 
 def seed_image(files: Mapping[str, str]) -> bytes:
     """An ISO 9660 image (Joliet and Rock Ridge) with the label that NoCloud looks for."""
-    if pycdlib is None:
+    if not HAS_PYCDLIB:
         raise Backend("Making the seed needs pycdlib", "Install python3-pycdlib on the node (role libvirt does).")
     iso = pycdlib.PyCdlib()
     iso.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident=VOLUME_LABEL)

@@ -18,7 +18,9 @@ from .plan import DomainFacts
 try:
     import libvirt
 except ImportError:
-    libvirt = None
+    HAS_LIBVIRT = False
+else:
+    HAS_LIBVIRT = True
 
 _POLL_SECONDS = 0.5
 
@@ -32,7 +34,7 @@ class Hypervisor:
     """
 
     def __init__(self, uri: str) -> None:
-        if libvirt is None:
+        if not HAS_LIBVIRT:
             raise Backend(
                 "The Python bindings of libvirt are not installed on this host",
                 "Install python3-libvirt from the distribution (role libvirt does).",

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module through main(): check, run, rerun, check; secrets; runs that are cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from doubles import World
+
+ID = "6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11"
+EXISTING = {"name": "a", "id": ID, "node": "node-1"}
+VM = {
+    **EXISTING, "image": "img", "memory_mib": 128, "vcpus": 1, "disk_gib": 10, "mac": "52:54:00:12:34:56",
+    "user_data": '{"password": "canary-7f3a"}',
+}  # fmt: skip
+
+Runner = Callable[..., dict[str, Any]]
+
+TRANSITIONS = [
+    ([], {**VM, "state": "present"}),
+    ([], {**VM, "state": "running"}),
+    ([], {**VM, "state": "stopped"}),
+    ([{**VM, "state": "present"}], {**EXISTING, "state": "running"}),
+    ([VM], {**EXISTING, "state": "stopped"}),
+    ([VM], {**EXISTING, "state": "stopped", "force": True}),
+    ([VM], {**EXISTING, "state": "suspended"}),
+    ([VM, {**EXISTING, "state": "suspended"}], {**EXISTING, "state": "running"}),
+    ([VM], {**EXISTING, "state": "absent"}),
+    ([VM], {**EXISTING, "state": "absent", "purge": True}),
+]
+
+
+@pytest.mark.parametrize(("before", "wanted"), TRANSITIONS)
+def test_check_run_rerun_check(
+    vm_module: Runner, world: World, before: list[dict[str, Any]], wanted: dict[str, Any]
+) -> None:
+    for arguments in before:
+        vm_module(**arguments)
+    world.mutations.clear()
+    check = vm_module(check=True, **wanted)
+    stays = wanted["state"] == "stopped" and not before
+    assert world.mutations == []
+    run = vm_module(**wanted)
+    assert check["changed"] and run["changed"] and world.mutations
+    assert [check[key] for key in ("actions", "diff", "vm")] == [run[key] for key in ("actions", "diff", "vm")]
+    world.mutations.clear()
+    for again in (vm_module(**wanted), vm_module(check=True, **wanted)):
+        assert not again["changed"] and again["actions"] == []
+        assert again["diff"]["before"] == again["diff"]["after"] == run["diff"]["after"]
+    assert world.mutations == []
+    assert not stays or world.domains["a"].state == "stopped"
+
+
+@pytest.mark.parametrize("wanted", [VM, {**EXISTING, "state": "absent"}])
+def test_killed_at_any_step_the_next_run_finishes(
+    vm_module: Runner, world: World, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, Any]
+) -> None:
+    if "image" not in wanted:
+        vm_module(**VM)
+    world.mutations.clear()
+    steps = [action.split()[0] for action in vm_module(check=True, **wanted)["actions"]]
+    for step in steps:
+        world.fail_at = "shut_down" if step == "shut_down_or_power_off" else step
+        with pytest.raises(KeyboardInterrupt):
+            vm_module(**wanted)
+    world.fail_at = None
+    vm_module(**wanted)
+    assert not vm_module(check=True, **wanted)["changed"]
+
+
+def test_no_secret_in_the_result(vm_module: Runner) -> None:
+    assert "canary" not in str(vm_module(**VM))
+
+
+def test_a_guest_that_ignores_the_request_is_not_cut_off(vm_module: Runner, world: World) -> None:
+    vm_module(**VM)
+    world.guest_obeys = False
+    result = vm_module(**EXISTING, state="stopped", shutdown_timeout=1)
+    assert result["failed"] and result["error"]["code"] == "needs_consent"
+    assert world.domains["a"].state == "running"
+    vm_module(**EXISTING, state="absent", shutdown_timeout=1)
+    assert "a" not in world.domains and set(world.trash) == {"a.root", "a.seed"}
+
+
+def test_a_vm_of_another_node_is_refused(vm_module: Runner, world: World) -> None:
+    vm_module(**VM)
+    result = vm_module(**{**VM, "node": "node-2"})
+    assert result["error"]["code"] == "in_use_elsewhere" and "node-1" in result["msg"]
+
+
+def test_without_the_node_file_it_says_what_is_missing(run_module: Runner) -> None:
+    from ansible_collections.virtfleet.cloud.plugins.modules import virt_rbd_vm
+
+    result = run_module(virt_rbd_vm.main, node_config="/nowhere/node.json", **VM)
+    assert result["error"]["code"] == "not_found" and "/nowhere/node.json" in result["msg"]
+
+
+def test_info_reports_state_and_address(vm_module: Runner, info_module: Runner) -> None:
+    vm_module(**VM)
+    result = info_module()
+    assert result["vms"] == [{"name": "a", "id": ID, "state": "running", "ip": "192.0.2.1"}]
+    assert result["capacity"] == {"vcpus": 8, "memory_mib": 4096}
+    assert info_module(names=["b"])["vms"] == []
