@@ -44,7 +44,7 @@ class Ceph:
             )
         self._pool = pool
         self._cluster: Any = None
-        with _as_our_errors(f"connecting to Ceph as client.{client} with {conf}"):
+        with as_our_errors(f"connecting to Ceph as client.{client} with {conf}"):
             self._cluster = rados.Rados(
                 conffile=conf,
                 name=f"client.{client}",
@@ -55,19 +55,19 @@ class Ceph:
                 },
             )
             self._cluster.connect(timeout=_CONNECT_SECONDS)
-            self._ioctx: Any = self._cluster.open_ioctx(pool)
+            self.ioctx: Any = self._cluster.open_ioctx(pool)
         self._rbd: Any = rbd.RBD()
 
     def __enter__(self) -> Ceph:
         return self
 
     def __exit__(self, *_unused: object) -> None:
-        self._ioctx.close()
+        self.ioctx.close()
         self._cluster.shutdown()
 
     def monitors(self) -> tuple[tuple[str, int], ...]:
         """Address and port (messenger v1, which every libvirt speaks) of all monitors."""
-        with _as_our_errors("listing the monitors"):
+        with as_our_errors("listing the monitors"):
             code, output, text = self._cluster.mon_command(
                 json.dumps({"prefix": "mon dump", "format": "json"}), b"", timeout=_CONNECT_SECONDS
             )
@@ -83,9 +83,9 @@ class Ceph:
 
     def volume(self, name: str) -> VolumeFacts | None:
         """The RBD image of this name, or None when the pool was read and does not hold it."""
-        with _as_our_errors(f"reading volume {name}"):
+        with as_our_errors(f"reading volume {name}"):
             try:
-                with rbd.Image(self._ioctx, name, read_only=True) as image:
+                with rbd.Image(self.ioctx, name, read_only=True) as image:
                     metadata = dict(image.metadata_list())
                     # Our own read-only handle does not watch the header, so every watcher is somebody else.
                     watchers = len(list(image.watchers_list()))
@@ -97,34 +97,34 @@ class Ceph:
 
     def image(self, name: str) -> ImageFacts | None:
         """The golden image of this name: None when it, or its pinned snapshot, is not there."""
-        with _as_our_errors(f"reading image {name}"):
+        with as_our_errors(f"reading image {name}"):
             try:
-                with rbd.Image(self._ioctx, name, snapshot=GOLDEN_SNAPSHOT, read_only=True) as image:
+                with rbd.Image(self.ioctx, name, snapshot=GOLDEN_SNAPSHOT, read_only=True) as image:
                     return ImageFacts(image.size(), GOLDEN_SNAPSHOT)
             except rbd.ImageNotFound:
                 return None
 
     def clone(self, image: str, snapshot: str, volume: str) -> None:
-        with _as_our_errors(f"cloning {image}@{snapshot} to {volume}"):
-            self._rbd.clone(self._ioctx, image, snapshot, self._ioctx, volume)
+        with as_our_errors(f"cloning {image}@{snapshot} to {volume}"):
+            self._rbd.clone(self.ioctx, image, snapshot, self.ioctx, volume)
 
     def grow(self, volume: str, size_bytes: int) -> None:
-        with _as_our_errors(f"growing volume {volume}"), rbd.Image(self._ioctx, volume) as image:
+        with as_our_errors(f"growing volume {volume}"), rbd.Image(self.ioctx, volume) as image:
             image.resize(size_bytes, allow_shrink=False)
 
     def mark(self, volume: str, vm_id: str) -> None:
         """Write into the volume's metadata which VM it belongs to."""
-        with _as_our_errors(f"marking volume {volume}"), rbd.Image(self._ioctx, volume) as image:
+        with as_our_errors(f"marking volume {volume}"), rbd.Image(self.ioctx, volume) as image:
             image.metadata_set(_VM_ID, vm_id)
 
     def write_seed(self, volume: str, content: bytes, vm_id: str, sha256: str) -> None:
         """Make the seed volume, or write it anew; the digest goes in last, so that a torn write is seen."""
-        with _as_our_errors(f"writing seed {volume}"):
+        with as_our_errors(f"writing seed {volume}"):
             try:
-                self._rbd.create(self._ioctx, volume, len(content))
+                self._rbd.create(self.ioctx, volume, len(content))
             except rbd.ImageExists:
                 pass  # A seed of an earlier run: written anew below, and the size is set there.
-            with rbd.Image(self._ioctx, volume) as image:
+            with rbd.Image(self.ioctx, volume) as image:
                 image.metadata_set(_VM_ID, vm_id)
                 image.metadata_set(_SEED, "")
                 image.resize(len(content), allow_shrink=True)
@@ -133,18 +133,18 @@ class Ceph:
                 image.metadata_set(_SEED, sha256)
 
     def trash(self, volume: str, retention_seconds: int) -> None:
-        with _as_our_errors(f"moving volume {volume} to the trash"):
-            self._rbd.trash_move(self._ioctx, volume, retention_seconds)
+        with as_our_errors(f"moving volume {volume} to the trash"):
+            self._rbd.trash_move(self.ioctx, volume, retention_seconds)
 
     def remove(self, volume: str) -> None:
-        with _as_our_errors(f"removing volume {volume}"):
-            self._rbd.remove(self._ioctx, volume)
+        with as_our_errors(f"removing volume {volume}"):
+            self._rbd.remove(self.ioctx, volume)
 
     def owner(self, vm_id: str) -> str | None:
         """The node that may run this VM, or None."""
-        with _as_our_errors(f"reading the owner of VM {vm_id}"):
+        with as_our_errors(f"reading the owner of VM {vm_id}"):
             try:
-                return json.loads(self._ioctx.read(_owner_object(vm_id)))["node"]
+                return json.loads(self.ioctx.read(_owner_object(vm_id)))["node"]
             except rados.ObjectNotFound:
                 return None
 
@@ -153,21 +153,21 @@ class Ceph:
 
         RBD's own exclusive lock cannot serve: it is handed over on request and so stops nobody.
         """
-        with _as_our_errors(f"taking ownership of VM {vm_id}"):
+        with as_our_errors(f"taking ownership of VM {vm_id}"):
             with rados.WriteOpCtx() as operation:
                 operation.new(rados.LIBRADOS_CREATE_EXCLUSIVE)
                 operation.write_full(json.dumps({"node": node}).encode())
                 try:
-                    self._ioctx.operate_write_op(operation, _owner_object(vm_id))
+                    self.ioctx.operate_write_op(operation, _owner_object(vm_id))
                 except rados.ObjectExists:
                     raise Conflict(
                         f"Another node took VM {vm_id} at the same moment", "Run again to see its owner."
                     ) from None
 
     def release_ownership(self, vm_id: str) -> None:
-        with _as_our_errors(f"releasing the ownership of VM {vm_id}"):
+        with as_our_errors(f"releasing the ownership of VM {vm_id}"):
             try:
-                self._ioctx.remove_object(_owner_object(vm_id))
+                self.ioctx.remove_object(_owner_object(vm_id))
             except rados.ObjectNotFound:
                 pass  # Released by the run before this one.
 
@@ -185,7 +185,7 @@ def _parent(image: Any) -> str | None:
 
 
 @contextmanager
-def _as_our_errors(doing: str) -> Iterator[None]:
+def as_our_errors(doing: str) -> Iterator[None]:
     """Turn what the bindings raise into our errors, with what was being done."""
     try:
         yield
