@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Give ansible-test a pip bootstrap that needs no download.
 
-`ansible-test --requirements` fetches get-pip from a host of the Ansible project, which firewalls often refuse, and takes
+`ansible-test --requirements` fetches get-pip from a host of the Ansible project, which firewalls often refuse, and
 it from its cache when it is there. Python brings the same with it, as `ensurepip`. What is in the cache already stays.
 """
 

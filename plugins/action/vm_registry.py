@@ -1,0 +1,85 @@
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action plugin vm_registry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..module_utils.cloud_init import parse_user_data
+from ..module_utils.errors import Invalid
+from ..module_utils.registry import Claim, Registry
+from ..module_utils.spec import parse_request
+from ..plugin_utils.registry_action import RegistryAction
+
+
+class ActionModule(RegistryAction):
+    """Claims, records and forgets VMs."""
+
+    ARGUMENT_SPEC = {
+        "state": {"type": "str", "choices": ["claimed", "recorded", "forgotten", "refreshed"], "required": True},
+        "name": {"type": "str"},
+        "project": {"type": "str"},
+        "intent": {
+            "type": "str",
+            "choices": ["create", "start", "stop", "suspend", "resume", "delete"],
+            "default": "create",
+        },
+        "request": {"type": "dict", "default": {}},
+        "lease": {"type": "str"},
+        "lease_seconds": {"type": "int", "default": 180},
+        "vm_state": {"type": "str"},
+        "step": {"type": "str"},
+        "error": {"type": "dict"},
+        "observed": {"type": "list", "elements": "dict", "default": []},
+    }
+
+    def act(self, registry: Registry, arguments: dict[str, Any], actor: str) -> dict[str, Any]:
+        """One transaction by the state that was asked for."""
+        name, lease = arguments["name"], arguments["lease"]
+        if arguments["state"] == "claimed":
+            return _claim_view(self._claim(registry, arguments, actor))
+        if arguments["state"] == "recorded":
+            vm = registry.record(name, lease, actor, arguments["vm_state"], arguments["step"], arguments["error"])
+            return {"changed": True, "vm": vm}
+        if arguments["state"] == "forgotten":
+            return {"changed": True, "vm": registry.forget(name, lease, actor)}
+        changed = registry.refresh(arguments["observed"])
+        return {"changed": bool(changed), "names": changed}
+
+    @staticmethod
+    def _claim(registry: Registry, arguments: dict[str, Any], actor: str) -> Claim:
+        name, seconds = arguments["name"], arguments["lease_seconds"]
+        if arguments["intent"] != "create":
+            return registry.claim_existing(name, arguments["intent"], actor, seconds)
+        return registry.claim_new(_request(arguments), actor, seconds)
+
+
+def _request(arguments: dict[str, Any]) -> Any:
+    """The request as a spec; broken user-data is reported together with every other problem."""
+    request = arguments["request"] | {"name": arguments["name"], "project": arguments["project"]}
+    problems: list[str] = []
+    try:
+        request["user_data"] = parse_user_data(request.get("user_data"))
+    except Invalid as error:
+        problems += error.problems
+        request["user_data"] = None
+    try:
+        spec = parse_request(request)
+    except Invalid as error:
+        raise Invalid([*error.problems, *problems]) from None
+    if problems:
+        raise Invalid(problems)
+    return spec
+
+
+def _claim_view(claim: Claim) -> dict[str, Any]:
+    return {
+        "changed": claim.needed,
+        "needed": claim.needed,
+        "resume": claim.resume,
+        "lease": claim.lease,
+        "vm": claim.vm,
+        "node": claim.node,
+    }

@@ -1,0 +1,31 @@
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action plugin vm_registry_info."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..module_utils.registry import Registry
+from ..plugin_utils.registry_action import RegistryAction
+
+
+class ActionModule(RegistryAction):
+    """Reads VMs, or the node of one."""
+
+    ARGUMENT_SPEC = {
+        "name": {"type": "str"},
+        "project": {"type": "str"},
+        "node": {"type": "str"},
+        "state": {"type": "str"},
+        "location": {"type": "bool", "default": False},
+    }
+
+    def act(self, registry: Registry, arguments: dict[str, Any], actor: str) -> dict[str, Any]:
+        """Read only."""
+        if arguments["location"]:
+            node, source = registry.location(arguments["name"] or "")
+            return {"changed": False, "node": node, "source": source}
+        filters = {key: arguments[key] for key in ("name", "project", "node", "state")}
+        return {"changed": False, "vms": registry.vms(filters)}

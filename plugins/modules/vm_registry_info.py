@@ -1,0 +1,77 @@
+#!/usr/bin/python
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of vm_registry_info; it is implemented as an action plugin."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vm_registry_info
+short_description: Read VMs from the registry
+version_added: 0.1.0
+description:
+  - Lists VMs, or says which node one is on.
+  - Runs on the controller, in the process of Ansible, whatever the host of the task is. The registry's place and
+    credentials are the variables C(registry_host), C(registry_port), C(registry_name), C(registry_user),
+    C(registry_password), C(registry_ca_file) and C(registry_redis_host), C(registry_redis_port),
+    C(registry_redis_user), C(registry_redis_password).
+author:
+  - Contributors to virtfleet.cloud (@virtfleet)
+requirements:
+  - psycopg2 and redis, on the controller
+attributes:
+  action:
+    support: full
+    description: Implemented as an action plugin.
+  check_mode:
+    support: full
+    description: Only reads.
+  diff_mode:
+    support: none
+    description: Returns the VM instead.
+options:
+  name:
+    description: Only this VM.
+    type: str
+  project:
+    description: Only VMs of this project.
+    type: str
+  node:
+    description: Only VMs on this node.
+    type: str
+  state:
+    description: Only VMs in this state.
+    type: str
+  location:
+    description: Return only the node of O(name), from Redis where it is there, else from PostgreSQL.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: List the VMs of a project
+  virtfleet.cloud.vm_registry_info:
+    project: default
+  register: registry
+"""
+
+RETURN = r"""
+vms:
+  description: The VMs, sorted by name.
+  returned: success, unless O(location=true)
+  type: list
+  elements: dict
+node:
+  description: Name and address of the node.
+  returned: O(location=true)
+  type: dict
+source:
+  description: Who knew it, V(redis) or V(postgresql).
+  returned: O(location=true)
+  type: str
+error:
+  description: What went wrong, with C(code), C(message), C(hint) and C(problems).
+  returned: failure
+  type: dict
+"""

@@ -1,0 +1,84 @@
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the registry's action plugins share.
+
+They are action plugins, not modules, because the registry is talked to by the controller only: its credentials never
+leave this process, and no module has to be started.
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from typing import Any
+
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ..module_utils.errors import Invalid, VirtfleetError
+from ..module_utils.registry import Registry, Settings
+
+_VARIABLES = {
+    "host": "registry_host",
+    "port": "registry_port",
+    "database": "registry_name",
+    "user": "registry_user",
+    "password": "registry_password",
+    "ca_file": "registry_ca_file",
+    "redis_host": "registry_redis_host",
+    "redis_port": "registry_redis_port",
+    "redis_user": "registry_redis_user",
+    "redis_password": "registry_redis_password",
+}
+_NEEDED = ("host", "user", "password", "ca_file")
+
+
+class RegistryAction(ActionBase):
+    """Validates the arguments, opens the registry, and gives results and errors their shape."""
+
+    TRANSFERS_FILES = False
+    ARGUMENT_SPEC: dict[str, Any] = {}
+
+    def act(self, registry: Registry, arguments: dict[str, Any], actor: str) -> dict[str, Any]:
+        """What this plugin does; returns the result."""
+        raise NotImplementedError
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Entry point."""
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validation, arguments = self.validate_argument_spec(self.ARGUMENT_SPEC)
+        check = boolean(self._task.check_mode)
+        try:
+            with Registry(self._settings(variables), Display().warning, check) as registry:
+                result |= self.act(registry, arguments, _actor(variables))
+        except VirtfleetError as error:
+            result |= {"failed": True, "msg": str(error), "error": error.as_result()}
+        return result
+
+    def _settings(self, variables: dict[str, Any]) -> Settings:
+        values = {
+            name: self._templar.template(variables[variable])
+            for name, variable in _VARIABLES.items()
+            if variables.get(variable) is not None
+        }
+        missing = [f"{_VARIABLES[name]} is not set" for name in _NEEDED if name not in values]
+        if missing:
+            raise Invalid(
+                missing,
+                "The registry's place is not known",
+                "Give the inventory with -i; the lab's is inventories/lab/hosts.yml, made by ./up.",
+            )
+        for name in ("port", "redis_port"):
+            if name in values:
+                values[name] = int(values[name])
+        return Settings(**values)
+
+
+def _actor(variables: dict[str, Any]) -> str:
+    """Who does it: the AWX user and job, or the person on this machine."""
+    if variables.get("awx_user_name"):
+        return f"{variables['awx_user_name']} (AWX job {variables.get('awx_job_id', '?')})"
+    return f"{getpass.getuser()}@{socket.gethostname()}"
