@@ -2,7 +2,7 @@
 """Give ansible-test a pip bootstrap that needs no download.
 
 `ansible-test --requirements` fetches get-pip from a host of the Ansible project, which firewalls often refuse, and
-it from its cache when it is there. Python brings the same with it, as `ensurepip`. What is in the cache already stays.
+takes it from its cache when it is there. Python brings the same with it, as `ensurepip`. What is in the cache stays.
 """
 
 from __future__ import annotations

@@ -110,14 +110,16 @@ install_packages() {
         || die "packages could not be installed: ${missing[*]}"
 }
 
+# Make .venv with the packages of a requirements file (requirements.txt); quick when they are there already.
 make_venv() {
-    local stamp=$repository/.venv/requirements.stamp wanted
-    wanted=$(sha256sum <"$repository/requirements.txt")
+    local requirements=${1:-requirements.txt} stamp wanted
+    stamp=$repository/.venv/$requirements.stamp
+    wanted=$(cat "$repository"/requirements*.txt | sha256sum)
     if [ ! -x "$repository/.venv/bin/ansible-playbook" ] || [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
         printf 'making .venv\n'
         /usr/bin/python3 -m venv "$repository/.venv"
-        "$repository/.venv/bin/pip" install --quiet --disable-pip-version-check -r "$repository/requirements.txt" \
-            || die "the Python packages of requirements.txt could not be installed (see pip's message above)"
+        "$repository/.venv/bin/pip" install --quiet --disable-pip-version-check -r "$repository/$requirements" \
+            || die "the Python packages of $requirements could not be installed (see pip's message above)"
         printf '%s\n' "$wanted" >"$stamp"
     fi
     export PATH=$repository/.venv/bin:$PATH

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ..module_utils.cloud_init import parse_user_data
 from ..module_utils.errors import Invalid
@@ -17,7 +17,7 @@ from ..plugin_utils.registry_action import RegistryAction
 class ActionModule(RegistryAction):
     """Claims, records and forgets VMs."""
 
-    ARGUMENT_SPEC = {
+    ARGUMENT_SPEC: ClassVar[dict[str, Any]] = {
         "state": {"type": "str", "choices": ["claimed", "recorded", "forgotten", "refreshed"], "required": True},
         "name": {"type": "str"},
         "project": {"type": "str"},
@@ -39,14 +39,19 @@ class ActionModule(RegistryAction):
         """One transaction by the state that was asked for."""
         name, lease = arguments["name"], arguments["lease"]
         if arguments["state"] == "claimed":
-            return _claim_view(self._claim(registry, arguments, actor))
+            return _claim_view(self._claim(registry, arguments, actor), arguments["intent"])
+        if arguments["state"] != "refreshed" and self._task.check_mode:
+            # The claim of a check run was rolled back, so there is nothing to record on.
+            return {"changed": False, "vm": None}
         if arguments["state"] == "recorded":
-            vm = registry.record(name, lease, actor, arguments["vm_state"], arguments["step"], arguments["error"])
-            return {"changed": True, "vm": vm}
+            vm, changed = registry.record(
+                name, lease, actor, arguments["vm_state"], arguments["step"], arguments["error"]
+            )
+            return {"changed": changed, "vm": vm}
         if arguments["state"] == "forgotten":
             return {"changed": True, "vm": registry.forget(name, lease, actor)}
-        changed = registry.refresh(arguments["observed"])
-        return {"changed": bool(changed), "names": changed}
+        names = registry.refresh(arguments["observed"])
+        return {"changed": bool(names), "names": names}
 
     @staticmethod
     def _claim(registry: Registry, arguments: dict[str, Any], actor: str) -> Claim:
@@ -74,9 +79,10 @@ def _request(arguments: dict[str, Any]) -> Any:
     return spec
 
 
-def _claim_view(claim: Claim) -> dict[str, Any]:
+def _claim_view(claim: Claim, intent: str) -> dict[str, Any]:
+    # A lease is bookkeeping that the record takes away again; only a reservation is a change.
     return {
-        "changed": claim.needed,
+        "changed": claim.needed and intent == "create",
         "needed": claim.needed,
         "resume": claim.resume,
         "lease": claim.lease,

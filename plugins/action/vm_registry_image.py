@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ..module_utils.registry import Registry
 from ..plugin_utils.registry_action import RegistryAction
@@ -14,7 +14,7 @@ from ..plugin_utils.registry_action import RegistryAction
 class ActionModule(RegistryAction):
     """Registers an image."""
 
-    ARGUMENT_SPEC = {
+    ARGUMENT_SPEC: ClassVar[dict[str, Any]] = {
         "name": {"type": "str", "required": True},
         "size_gib": {"type": "int", "required": True},
     }

@@ -38,7 +38,8 @@ VCPU_OVERCOMMIT = 8
 # One lock for everything that takes a name, an address or room: claims are short, and no two may count the same room.
 _CLAIM_LOCK = 0x76697274
 
-_VM_COLUMNS = """id::text, name, project, node, state, memory_mib, vcpus, disk_gib, image, mac::text, host(ip) AS ip, tags,
+_VM_COLUMNS = """id::text, name, project, node, state, memory_mib, vcpus, disk_gib, image, mac::text,
+    host(ip) AS ip, tags,
     to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at, step, error"""
 
 
@@ -129,9 +130,11 @@ class Registry:
             cursor.execute(
                 """INSERT INTO vm (id, name, project, node, state, memory_mib, vcpus, disk_gib, image, mac, tags, spec,
                        lease_by, lease_until)
-                   VALUES (%s, %s, %s, %s, 'creating', %s, %s, %s, %s, %s, %s, %s, %s, now() + %s * interval '1 second')""",
+                   VALUES (%s, %s, %s, %s, 'creating', %s, %s, %s, %s, %s, %s, %s, %s,
+                       now() + %s * interval '1 second')""",
                 (
-                    vm_id, spec.name, spec.project, node["name"], spec.memory_mib, spec.vcpus, spec.disk_gib, spec.image,
+                    vm_id, spec.name, spec.project, node["name"], spec.memory_mib, spec.vcpus, spec.disk_gib,
+                    spec.image,
                     _free_mac(cursor), list(spec.tags), json.dumps({"user_data_sha256": spec.user_data_sha256}), lease,
                     lease_seconds,
                 ),
@@ -155,14 +158,17 @@ class Registry:
         return _claimed(cursor, spec.name, lease, resume=True)
 
     def claim_existing(self, name: str, intent: str, actor: str, lease_seconds: int) -> Claim:
-        """Take the lease of a VM that is there.
+        """Take the lease of a VM that is there; deleting one that is not there needs nothing.
 
         Raises:
             NotFound: there is none of this name.
             VirtfleetError: busy; needs_consent when it is protected and would be deleted.
         """
         with self._transaction() as cursor:
-            row = _existing(cursor, name)
+            row = _find(cursor, name)
+            if row is None and intent == "delete":
+                return Claim({"name": name, "state": "deleted"}, {"name": "", "address": ""}, needed=False)
+            row = row or _existing(cursor, name)
             _refuse_leased(row)
             if intent == "delete" and row["protected"]:
                 raise VirtfleetError("needs_consent", f"VM {name} is protected", "Take the protection away first.")
@@ -172,19 +178,25 @@ class Registry:
 
     def record(
         self, name: str, lease: str, actor: str, state: str | None, step: str | None, error: Mapping[str, Any] | None
-    ) -> dict[str, Any]:
-        """Write what became of the VM and give its lease back; then tell the cache."""
+    ) -> tuple[dict[str, Any], bool]:
+        """Write what became of the VM and give its lease back; then tell the cache.
+
+        Returns:
+            The VM, and whether its state or error is another one now.
+        """
         with self._transaction() as cursor:
             row = _leased(cursor, name, lease)
+            changed = row["state"] != (state or row["state"]) or row["made"] != (row["made"] or error is None)
             cursor.execute(
                 """UPDATE vm SET state = coalesce(%s, state), made = made OR %s, step = %s, error = %s, lease_by = NULL,
                        lease_until = NULL, updated_at = now() WHERE id = %s""",
                 (state, error is None, step, json.dumps(error) if error else None, row["id"]),
             )
-            _event(cursor, row["id"], actor, "failed" if error else (state or "record"), dict(error or {}))
+            if changed or error:
+                _event(cursor, row["id"], actor, "failed" if error else (state or "record"), dict(error or {}))
             vm, node = _shown(_existing(cursor, name)), _node(cursor, row["node"])
         self._cache(lambda cache: cache.set(_key(name), json.dumps(node)))
-        return vm
+        return vm, changed or error is not None
 
     def forget(self, name: str, lease: str, actor: str) -> dict[str, Any]:
         """The VM is gone: free its name, and drop it from the cache."""

@@ -48,7 +48,7 @@ options:
     choices: [create, start, stop, suspend, resume, delete]
     default: create
   request:
-    description: What the user asked for - ram, cpu, disk, image, node, tags, ssh_authorized_keys, user_data. Values that are null are defaults.
+    description: What the user asked for, by the names that create_vm.yml takes. Values that are null are defaults.
     type: dict
     default: {}
   lease:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import getpass
 import socket
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
@@ -39,7 +39,7 @@ class RegistryAction(ActionBase):
     """Validates the arguments, opens the registry, and gives results and errors their shape."""
 
     TRANSFERS_FILES = False
-    ARGUMENT_SPEC: dict[str, Any] = {}
+    ARGUMENT_SPEC: ClassVar[dict[str, Any]] = {}
 
     def act(self, registry: Registry, arguments: dict[str, Any], actor: str) -> dict[str, Any]:
         """What this plugin does; returns the result."""
