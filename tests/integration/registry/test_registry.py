@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Contributors to virtfleet.cloud
+"""The registry's promises, against a real PostgreSQL and a real Redis."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg2
+import pytest
+import redis
+from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import VirtfleetError
+from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Claim, Registry, Settings
+from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import VmSpec, parse_request
+
+Sql = Callable[..., list[tuple[Any, ...]]]
+
+
+def _spec(name: str = "test-1", **given: Any) -> VmSpec:
+    return parse_request({"name": name, **given})
+
+
+def _made(registry: Registry, name: str = "test-1", **given: Any) -> Claim:
+    claim = registry.claim_new(_spec(name, **given), "ann@desk", 60)
+    registry.record(name, claim.lease or "", "ann@desk", "running", None, None)
+    return claim
+
+
+def _claim_in_threads(settings: Settings, specs: list[VmSpec]) -> list[str]:
+    """What became of each: "won", or the error's code. All start at once, each on a connection of its own."""
+    ready = threading.Barrier(len(specs), timeout=30)
+
+    def one(spec: VmSpec) -> str:
+        with Registry(settings, lambda _text: None) as registry:
+            ready.wait()
+            try:
+                registry.claim_new(spec, "thread", 60)
+            except VirtfleetError as error:
+                return error.code
+            return "won"
+
+    with ThreadPoolExecutor(len(specs)) as pool:
+        return list(pool.map(one, specs))
+
+
+def test_twenty_creates_of_one_name_one_wins(settings: Settings, sql: Sql) -> None:
+    outcome = _claim_in_threads(settings, [_spec()] * 20)
+    assert sorted(outcome) == ["busy"] * 19 + ["won"]
+    assert sql("SELECT count(*) FROM vm") == [(1,)]
+
+
+def test_the_last_places_are_given_once(settings: Settings, sql: Sql) -> None:
+    outcome = _claim_in_threads(settings, [_spec(f"vm-{number}", ram=1024) for number in range(20)])
+    assert outcome.count("won") == 8
+    assert outcome.count("no_capacity") == 12
+    assert sql("SELECT node, sum(memory_mib) FROM vm GROUP BY node ORDER BY node") == [("n1", 4096), ("n2", 4096)]
+    assert sql("SELECT count(DISTINCT mac) FROM vm") == [(8,)]
+
+
+def test_vcpus_are_not_overcommitted_past_the_limit(settings: Settings, sql: Sql) -> None:
+    outcome = _claim_in_threads(settings, [_spec(f"vm-{number}", ram=64, cpu=32) for number in range(12)])
+    assert outcome.count("won") == 4
+    assert sql("SELECT max(total) FROM (SELECT sum(vcpus) AS total FROM vm GROUP BY node) AS nodes") == [(64,)]
+
+
+def test_no_capacity_says_why_for_each_node(registry: Registry, sql: Sql) -> None:
+    sql("UPDATE node SET state = 'cordoned' WHERE name = 'n1'")
+    with pytest.raises(VirtfleetError) as caught:
+        registry.claim_new(_spec(ram=8192), "ann@desk", 60)
+    assert caught.value.code == "no_capacity"
+    assert caught.value.problems == ("n1: cordoned", "n2: 4096 MiB of memory free, 8192 needed")
+
+
+def test_a_leased_vm_is_busy_and_says_who(registry: Registry) -> None:
+    registry.claim_new(_spec(), "ann@desk", 60)
+    for claim in (
+        lambda: registry.claim_new(_spec(), "bob@desk", 60),
+        lambda: registry.claim_existing("test-1", "delete", "bob@desk", 60),
+    ):
+        with pytest.raises(VirtfleetError, match="ann@desk") as caught:
+            claim()
+        assert caught.value.code == "busy"
+
+
+def test_a_create_whose_lease_ran_out_is_resumed(registry: Registry, sql: Sql) -> None:
+    first = registry.claim_new(_spec(), "ann@desk", 60)
+    sql("UPDATE vm SET lease_until = now() - interval '1 second'")
+    second = registry.claim_new(_spec(), "bob@desk", 60)
+    assert (second.needed, second.resume) == (True, True)
+    assert second.lease != first.lease
+    assert [second.vm[key] for key in ("id", "node", "mac")] == [first.vm[key] for key in ("id", "node", "mac")]
+    with pytest.raises(VirtfleetError) as caught:
+        registry.record("test-1", first.lease or "", "ann@desk", "running", None, None)
+    assert caught.value.code == "busy"
+
+
+def test_a_failed_create_is_resumed(registry: Registry) -> None:
+    first = registry.claim_new(_spec(), "ann@desk", 60)
+    error = {"code": "backend", "message": "no"}
+    registry.record("test-1", first.lease or "", "ann@desk", "error", "clone", error)
+    assert registry.vms({"name": "test-1"})[0]["error"] == error
+    assert registry.claim_new(_spec(), "ann@desk", 60).resume
+
+
+def test_the_same_claim_again_writes_nothing(registry: Registry, sql: Sql) -> None:
+    _made(registry, ram=2048, tags=["web"])
+    before = sql("SELECT xmin::text, updated_at FROM vm"), sql("SELECT count(*) FROM event")
+    for given in ({}, {"ram": "2GiB"}, {"ram": 2048, "tags": ["web"], "cpu": 1}):
+        claim = registry.claim_new(_spec(**given), "bob@desk", 60)
+        assert (claim.needed, claim.lease) == (False, None)
+    assert (sql("SELECT xmin::text, updated_at FROM vm"), sql("SELECT count(*) FROM event")) == before
+
+
+def test_a_different_request_names_every_difference(registry: Registry) -> None:
+    _made(registry)
+    with pytest.raises(VirtfleetError) as caught:
+        registry.claim_new(_spec(ram=2048, disk=20, user_data={"password": "hunter2"}), "bob@desk", 60)
+    assert caught.value.code == "conflict"
+    assert [problem.split()[0] for problem in caught.value.problems] == ["ram", "disk", "user_data"]
+    assert "hunter2" not in str(caught.value)
+
+
+def test_unknown_node_and_image_are_reported_together(registry: Registry) -> None:
+    with pytest.raises(VirtfleetError) as caught:
+        registry.claim_new(_spec(node="n9", image="plan9"), "ann@desk", 60)
+    assert caught.value.code == "invalid"
+    assert len(caught.value.problems) == 2
+
+
+def test_a_disk_smaller_than_its_image_is_refused(registry: Registry) -> None:
+    with pytest.raises(VirtfleetError, match="smaller than image"):
+        registry.claim_new(_spec(disk=2), "ann@desk", 60)
+
+
+def test_record_tells_the_cache_and_forget_takes_it_back(registry: Registry, cache: redis.Redis, sql: Sql) -> None:
+    claim = _made(registry, node="n2")
+    assert json.loads(str(cache.get("vm:test-1")))["address"] == "10.0.0.2"
+    assert registry.location("test-1") == ({"name": "n2", "address": "10.0.0.2"}, "redis")
+    cache.delete("vm:test-1")
+    assert registry.location("test-1")[1] == "postgresql"
+    assert registry.location("test-1")[1] == "redis"
+    gone = registry.claim_existing("test-1", "delete", "ann@desk", 60)
+    assert gone.vm["state"] == "deleting"
+    registry.forget("test-1", gone.lease or "", "ann@desk")
+    assert cache.get("vm:test-1") is None
+    assert registry.vms({}) == []
+    assert sql("SELECT action FROM event ORDER BY id") == [("create",), ("running",), ("delete",)]
+    assert _made(registry).vm["id"] != claim.vm["id"]
+
+
+def test_a_protected_vm_refuses_delete(registry: Registry, sql: Sql) -> None:
+    _made(registry)
+    sql("UPDATE vm SET protected = true")
+    with pytest.raises(VirtfleetError) as caught:
+        registry.claim_existing("test-1", "delete", "ann@desk", 60)
+    assert caught.value.code == "needs_consent"
+    assert sql("SELECT state, lease_by FROM vm") == [("running", None)]
+
+
+def test_refresh_leaves_leased_rows_alone(registry: Registry, sql: Sql) -> None:
+    free, leased = _made(registry, "free"), _made(registry, "leased")
+    registry.claim_existing("leased", "stop", "ann@desk", 60)
+    seen = [{"id": claim.vm["id"], "state": "running", "ip": "192.168.131.9"} for claim in (free, leased)]
+    assert registry.refresh(seen) == ["free"]
+    before = sql("SELECT xmin::text FROM vm ORDER BY name")
+    assert registry.refresh(seen) == []
+    assert sql("SELECT xmin::text FROM vm ORDER BY name") == before
+
+
+def test_check_mode_decides_the_same_and_writes_nothing(settings: Settings, cache: redis.Redis, sql: Sql) -> None:
+    with Registry(settings, lambda text: pytest.fail(text), check=True) as registry:
+        assert registry.claim_new(_spec(), "ann@desk", 60).needed
+        assert registry.put_node("n3", "10.0.0.3", 8, 4096)
+        assert registry.put_image("debian-12", 3)
+    assert sql("SELECT (SELECT count(*) FROM vm), (SELECT count(*) FROM node), (SELECT count(*) FROM image)") == [
+        (0, 2, 1)
+    ]
+    assert cache.keys("vm:*") == []
+
+
+def test_node_and_image_change_once(registry: Registry) -> None:
+    assert [registry.put_node("n1", "10.0.0.1", 16, 4096) for _ in range(2)] == [True, False]
+    assert [registry.put_image("debian-13", 4) for _ in range(2)] == [True, False]
+
+
+def test_redis_down_is_only_a_warning(settings: Settings) -> None:
+    warnings: list[str] = []
+    with Registry(dataclasses.replace(settings, redis_port=1), warnings.append) as registry:
+        _made(registry)
+        assert registry.location("test-1")[1] == "postgresql"
+    assert warnings
+    assert not any(settings.redis_password in text for text in warnings)
+
+
+@pytest.mark.parametrize("wrong", [{"port": 1}, {"password": "other-secret-8"}, {"host": "localhost"}])
+def test_postgresql_that_lets_nobody_in_is_unreachable(settings: Settings, wrong: dict[str, Any]) -> None:
+    broken = dataclasses.replace(settings, **wrong)
+    with pytest.raises(VirtfleetError) as caught:
+        Registry(broken, lambda _text: None)
+    assert caught.value.code == "unreachable"
+    assert f"{broken.host}:{broken.port}" in str(caught.value)
+    assert broken.password not in str(caught.value)
+
+
+@pytest.mark.parametrize("statement", ["UPDATE event SET actor = 'x'", "DELETE FROM event", "DELETE FROM vm"])
+def test_the_writer_cannot_rewrite_history(settings: Settings, statement: str) -> None:
+    connection = psycopg2.connect(
+        host=settings.host, port=settings.port, dbname="virtfleet", user=settings.user, password=settings.password,
+        sslmode="verify-full", sslrootcert=settings.ca_file, options="-c search_path=virtfleet",
+    )  # fmt: skip
+    with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        cursor.execute(statement)
+    connection.close()
