@@ -62,7 +62,7 @@ def test_check_mode_reserves_and_makes_nothing(lab: Lab, tmp_path: Path) -> None
 
 
 def test_the_life_of_a_vm(lab: Lab, tmp_path: Path) -> None:
-    def step(playbook: str, state: str | None, **variables: object) -> None:
+    def step(playbook: str, state: str | None, **variables: Any) -> None:
         result = lab.play(f"playbooks/{playbook}.yml", name="life", **variables)
         assert result.ok, result.output
         again = lab.play(f"playbooks/{playbook}.yml", name="life", **variables)
@@ -113,7 +113,7 @@ def test_two_creates_of_one_name_make_one_vm(lab: Lab) -> None:
     ],
 )
 def test_bad_input_is_refused_before_anything_is_touched(
-    lab: Lab, tmp_path: Path, variables: dict[str, object], words: list[str]
+    lab: Lab, tmp_path: Path, variables: dict[str, Any], words: list[str]
 ) -> None:
     before = volumes(lab)
     result = lab.play("playbooks/create_vm.yml", **variables)
