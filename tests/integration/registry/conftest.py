@@ -80,7 +80,7 @@ def admin(folder: Path) -> Iterator[dict[str, Any]]:
     command = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", str(found[-1] / "postgres")]
     with (folder / "postgres.log").open("wb") as log:
         process = subprocess.Popen([*command, "-D", str(data), *arguments], cwd="/", stdout=log, stderr=log)
-    server = {"host": str(folder), "port": port, "user": "postgres"}
+    server: dict[str, Any] = {"host": str(folder), "port": port, "user": "postgres"}
     try:
         _wait(lambda: psycopg2.connect(dbname="postgres", **server).close())
         _migrate(server)
