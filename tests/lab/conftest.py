@@ -30,7 +30,15 @@ class Lab:
         command = ["ansible-playbook", "-i", str(self.inventory), playbook, "-e", json.dumps(variables), *arguments]
         environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
         return Result(
-            subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=10 * MINUTE)
+            subprocess.run(
+                command,
+                cwd=directory,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=10 * MINUTE,
+            )
         )
 
     def on(self, host: str, *command: str) -> str:
@@ -63,10 +71,12 @@ class Result:
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     try:
-        up = subprocess.run([ROOT / "up", *OPTIONS], capture_output=True, text=True, timeout=25 * MINUTE)
+        up = subprocess.run([ROOT / "up", *OPTIONS], capture_output=True, text=True, check=False, timeout=25 * MINUTE)
         assert up.returncode == 0, up.stdout + up.stderr
         print(up.stdout[up.stdout.index("\nPhases") :])
         yield Lab(ROOT / "inventories" / f"lab-{NAME}" / "hosts.yml", up.stdout)
     finally:
-        down = subprocess.run([ROOT / "down", *OPTIONS], capture_output=True, text=True, timeout=5 * MINUTE)
+        down = subprocess.run(
+            [ROOT / "down", *OPTIONS], capture_output=True, text=True, check=False, timeout=5 * MINUTE
+        )
         assert down.returncode == 0, down.stdout + down.stderr

@@ -168,5 +168,5 @@ def settings(
 @pytest.fixture
 def registry(settings: Settings) -> Iterator[Registry]:
     """The adapter; a warning fails the test."""
-    with Registry(settings, lambda text: pytest.fail(text)) as opened:
+    with Registry(settings, pytest.fail) as opened:
         yield opened

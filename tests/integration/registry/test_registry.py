@@ -173,7 +173,7 @@ def test_refresh_leaves_leased_rows_alone(registry: Registry, sql: Sql) -> None:
 
 
 def test_check_mode_decides_the_same_and_writes_nothing(settings: Settings, cache: redis.Redis, sql: Sql) -> None:
-    with Registry(settings, lambda text: pytest.fail(text), check=True) as registry:
+    with Registry(settings, pytest.fail, check=True) as registry:
         assert registry.claim_new(_spec(), "ann@desk", 60).needed
         assert registry.put_node("n3", "10.0.0.3", 8, 4096)
         assert registry.put_image("debian-12", 3)
@@ -184,8 +184,8 @@ def test_check_mode_decides_the_same_and_writes_nothing(settings: Settings, cach
 
 
 def test_node_and_image_change_once(registry: Registry) -> None:
-    assert [registry.put_node("n1", "10.0.0.1", 16, 4096) for _ in range(2)] == [True, False]
-    assert [registry.put_image("debian-13", 4) for _ in range(2)] == [True, False]
+    assert [registry.put_node("n1", "10.0.0.1", 16, 4096) for _n in range(2)] == [True, False]
+    assert [registry.put_image("debian-13", 4) for _n in range(2)] == [True, False]
 
 
 def test_redis_down_is_only_a_warning(settings: Settings) -> None:
