@@ -9,7 +9,7 @@ repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 lab_name=virtfleet-lab
 lab_subnet=10.89.40.0/24
 lab_suite=trixie
-lab_mirror=
+lab_mirror=""
 lab_proxy=""
 lab_inventory=""
 lab_ca_certificates=()
@@ -29,7 +29,7 @@ usage: $(basename "$0") [options]
   --subnet CIDR      its network, a /24 ($lab_subnet)
   --suite SUITE      Debian release of the hosts, trixie or bookworm ($lab_suite)
   --inventory DIR    where its inventory is written (inventories/lab, or inventories/lab-NAME for another name)
-  --mirror URL       Debian mirror ($lab_mirror)
+  --mirror URL       Debian mirror (the one that this machine uses)
   --proxy URL        HTTP proxy for packages
   --ca FILE          certificate that hosts are to trust (may be given more than once)
 EOF
@@ -58,6 +58,13 @@ parse_options() {
         [ "$lab_name" = virtfleet-lab ] || lab_inventory=$repository/inventories/lab-$lab_name
     fi
     lab_dir=$repository/.cache/$lab_name
+    [ -n "$lab_mirror" ] || lab_mirror=$(machine_mirror)
+}
+
+# The Debian mirror among the package sources of this machine.
+machine_mirror() {
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -m 1 -E '/debian/?$' | sed 's|/$||' ||
+        die "no package source of this machine is a Debian mirror; name one with --mirror URL"
 }
 
 json_string() {
