@@ -68,15 +68,20 @@ class Result:
         return bool(recap) and all("changed=0 " in line for line in recap)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--keep-lab", action="store_true", help="leave the lab up for the next run (./down takes it away)")
+
+
 @pytest.fixture(scope="session")
-def lab() -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     try:
         up = subprocess.run([ROOT / "up", *OPTIONS], capture_output=True, text=True, check=False, timeout=25 * MINUTE)
         assert up.returncode == 0, up.stdout + up.stderr
         print(up.stdout[up.stdout.index("\nPhases") :])
         yield Lab(ROOT / "inventories" / f"lab-{NAME}" / "hosts.yml", up.stdout)
     finally:
-        down = subprocess.run(
-            [ROOT / "down", *OPTIONS], capture_output=True, text=True, check=False, timeout=5 * MINUTE
-        )
-        assert down.returncode == 0, down.stdout + down.stderr
+        if not request.config.getoption("--keep-lab"):
+            down = subprocess.run(
+                [ROOT / "down", *OPTIONS], capture_output=True, text=True, check=False, timeout=5 * MINUTE
+            )
+            assert down.returncode == 0, down.stdout + down.stderr

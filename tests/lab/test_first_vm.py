@@ -123,7 +123,7 @@ def test_bad_input_is_refused_before_anything_is_touched(
 
 
 def test_redis_is_only_a_cache(lab: Lab) -> None:
-    lab.on("manager", "systemctl", "stop", "redis-server")
+    lab.on("manager-1", "systemctl", "stop", "redis-server")
     try:
         result = lab.play("playbooks/show_vm.yml", name="test-1")
         assert result.ok, result.output
@@ -131,17 +131,17 @@ def test_redis_is_only_a_cache(lab: Lab) -> None:
         assert result.ok and "Redis" in result.output, result.output
         assert lab.play("playbooks/resume_vm.yml", name="test-1").ok
     finally:
-        lab.on("manager", "systemctl", "start", "redis-server")
+        lab.on("manager-1", "systemctl", "start", "redis-server")
 
 
 def test_a_registry_that_is_down_is_named(lab: Lab) -> None:
-    lab.on("manager", "systemctl", "stop", "postgresql.service")
+    lab.on("manager-1", "systemctl", "stop", "postgresql.service")
     try:
         result = lab.play("playbooks/create_vm.yml", name="nobody", **SMALL)
         assert not result.ok and "PostgreSQL at" in result.output and "registry_host" in result.output
         assert not lab.play("playbooks/list_vms.yml").ok
     finally:
-        lab.on("manager", "systemctl", "start", "postgresql.service")
+        lab.on("manager-1", "systemctl", "start", "postgresql.service")
 
 
 def test_it_works_from_the_playbooks_directory(lab: Lab) -> None:
