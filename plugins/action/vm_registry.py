@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from ..module_utils.cloud_init import parse_user_data
 from ..module_utils.errors import Invalid
 from ..module_utils.registry import Claim, Registry
-from ..module_utils.spec import parse_request
-from ..plugin_utils.registry_action import RegistryAction
+from ..module_utils.spec import VmSpec, read_request
+from ..plugin_utils.registry_action import RegistryAction, change_result
 
 
 class ActionModule(RegistryAction):
@@ -44,44 +44,42 @@ class ActionModule(RegistryAction):
             # The claim of a check run was rolled back, so there is nothing to record on.
             return {"changed": False, "vm": None}
         if arguments["state"] == "recorded":
-            vm, changed = registry.record(
+            vm, change = registry.record(
                 name, lease, actor, arguments["vm_state"], arguments["step"], arguments["error"]
             )
-            return {"changed": changed, "vm": vm}
+            # A failure is told to the VM's history even where the row says the same already.
+            return change_result(change) | {"vm": vm, "changed": change.changed or arguments["error"] is not None}
         if arguments["state"] == "forgotten":
-            return {"changed": True, "vm": registry.forget(name, lease, actor)}
-        names = registry.refresh(arguments["observed"])
-        return {"changed": bool(names), "names": names}
+            vm, change = registry.forget(name, lease, actor)
+            return {"vm": vm} | change_result(change)
+        change = registry.refresh(arguments["observed"])
+        return {"names": sorted(change.after)} | change_result(change)
 
     @staticmethod
     def _claim(registry: Registry, arguments: dict[str, Any], actor: str) -> Claim:
         name, seconds = arguments["name"], arguments["lease_seconds"]
         if arguments["intent"] != "create":
             return registry.claim_existing(name, arguments["intent"], actor, seconds)
-        return registry.claim_new(_request(arguments), actor, seconds)
+        spec, problems = _read(arguments)
+        return registry.claim_new(spec, actor, seconds, problems)
 
 
-def _request(arguments: dict[str, Any]) -> Any:
-    """The request as a spec; broken user-data is reported together with every other problem."""
+def _read(arguments: dict[str, Any]) -> tuple[VmSpec, list[str]]:
+    """The request as a spec, with everything that is wrong with it."""
     request = arguments["request"] | {"name": arguments["name"], "project": arguments["project"]}
-    problems: list[str] = []
+    unreadable: tuple[str, ...] = ()
     try:
         request["user_data"] = parse_user_data(request.get("user_data"))
     except Invalid as error:
-        problems += error.problems
+        unreadable = error.problems
         request["user_data"] = None
-    try:
-        spec = parse_request(request)
-    except Invalid as error:
-        raise Invalid([*error.problems, *problems]) from None
-    if problems:
-        raise Invalid(problems)
-    return spec
+    spec, problems = read_request(request)
+    return spec, [*problems, *unreadable]
 
 
 def _claim_view(claim: Claim, intent: str) -> dict[str, Any]:
     # A lease is bookkeeping that the record takes away again; only a reservation is a change.
-    return {
+    return change_result(claim.change) | {
         "changed": claim.needed and intent == "create",
         "needed": claim.needed,
         "resume": claim.resume,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ..module_utils.registry import Registry
-from ..plugin_utils.registry_action import RegistryAction
+from ..plugin_utils.registry_action import RegistryAction, change_result
 
 
 class ActionModule(RegistryAction):
@@ -23,4 +23,4 @@ class ActionModule(RegistryAction):
 
     def act(self, registry: Registry, arguments: dict[str, Any], actor: str) -> dict[str, Any]:
         """Insert or update."""
-        return {"changed": registry.put_node(**arguments)}
+        return change_result(registry.put_node(**arguments))

@@ -24,6 +24,7 @@ else:
 GOLDEN_SNAPSHOT = "golden"
 _VM_ID = "virtfleet.vm_id"
 _SEED = "virtfleet.seed_sha256"
+_REQUEST = "virtfleet.request_sha256"
 _CONNECT_SECONDS = 10
 _OPERATION_SECONDS = "30"
 
@@ -112,9 +113,10 @@ class Ceph:
         with as_our_errors(f"growing volume {volume}"), rbd.Image(self.ioctx, volume) as image:
             image.resize(size_bytes, allow_shrink=False)
 
-    def mark(self, volume: str, vm_id: str) -> None:
-        """Write into the volume's metadata which VM it belongs to."""
+    def mark(self, volume: str, vm_id: str, request_sha256: str) -> None:
+        """Write into the volume's metadata which VM it belongs to, and the digest of what was asked for."""
         with as_our_errors(f"marking volume {volume}"), rbd.Image(self.ioctx, volume) as image:
+            image.metadata_set(_REQUEST, request_sha256)
             image.metadata_set(_VM_ID, vm_id)
 
     def write_seed(self, volume: str, content: bytes, vm_id: str, sha256: str) -> None:

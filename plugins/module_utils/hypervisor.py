@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
+from .deadline import Overdue, within
 from .domain_xml import mac_addresses, owned_metadata
-from .errors import Backend, Unreachable, VirtfleetError
+from .errors import Backend, Unreachable
 from .plan import DomainFacts
 
 try:
@@ -22,14 +22,18 @@ except ImportError:
 else:
     HAS_LIBVIRT = True
 
+_HINT = "Check 'systemctl status libvirtd' and the journal on the node."
 _POLL_SECONDS = 0.5
+# libvirt's client waits for an answer for ever, so that every call gets a limit here.
+_CONNECT_SECONDS = 10
+_CALL_SECONDS = 60
 
 
 class Hypervisor:
     """One connection to libvirt. Use as a context manager.
 
     Raises (every method):
-        Unreachable: libvirt does not answer.
+        Unreachable: libvirt does not answer, or not in time; nothing is known about what is there.
         Backend: libvirt answered with an error.
     """
 
@@ -41,64 +45,72 @@ class Hypervisor:
             )
         # libvirt prints every error to stderr unless it is told not to.
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
+        self._uri = uri
+        self._answers = True
         try:
-            self._connection: Any = libvirt.open(uri)
+            self._connection: Any = within(_CONNECT_SECONDS, lambda: libvirt.open(uri))
+        except Overdue:
+            raise self._silent("connecting", _CONNECT_SECONDS) from None
         except libvirt.libvirtError as error:
-            raise Unreachable(
-                f"libvirt at {uri} does not answer: {error}", "Check 'systemctl status libvirtd' on the node."
-            ) from None
+            raise Unreachable(f"libvirt at {uri} does not answer: {error}", _HINT) from None
 
     def __enter__(self) -> Hypervisor:
         return self
 
     def __exit__(self, *_unused: object) -> None:
-        self._connection.close()
+        # Closing asks the daemon too: one that is silent is left alone.
+        if self._answers:
+            self._ask("closing the connection", self._connection.close)
 
     def domain(self, name: str) -> DomainFacts | None:
         """The domain of this name, or None when libvirt answered that it has none."""
-        with _as_our_errors(f"reading domain {name}"):
+
+        def read() -> DomainFacts | None:
             domain = self._lookup(name)
             return None if domain is None else _facts(domain)
 
+        return self._ask(f"reading domain {name}", read)
+
     def domains(self) -> dict[str, DomainFacts]:
         """Every domain of the node, by name."""
-        with _as_our_errors("listing the domains"):
-            return {domain.name(): _facts(domain) for domain in self._connection.listAllDomains()}
+        return self._ask(
+            "listing the domains",
+            lambda: {domain.name(): _facts(domain) for domain in self._connection.listAllDomains()},
+        )
 
     def capacity(self) -> dict[str, int]:
         """vcpus and memory_mib of the node as libvirt sees it."""
-        with _as_our_errors("reading the node's capacity"):
-            info = self._connection.getInfo()
-            return {"vcpus": int(info[2]), "memory_mib": int(info[1])}
+        info = self._ask("reading the node's capacity", self._connection.getInfo)
+        return {"vcpus": int(info[2]), "memory_mib": int(info[1])}
 
     def define(self, xml: str) -> None:
-        with _as_our_errors("defining the domain"):
-            self._connection.defineXML(xml)
+        self._ask("defining the domain", lambda: self._connection.defineXML(xml))
 
     def start(self, name: str) -> None:
-        with _as_our_errors(f"starting domain {name}"):
-            self._existing(name).create()
+        self._ask(f"starting domain {name}", lambda: self._existing(name).create())
 
     def resume(self, name: str) -> None:
-        with _as_our_errors(f"resuming domain {name}"):
-            self._existing(name).resume()
+        self._ask(f"resuming domain {name}", lambda: self._existing(name).resume())
 
     def suspend(self, name: str) -> None:
-        with _as_our_errors(f"suspending domain {name}"):
-            self._existing(name).suspend()
+        self._ask(f"suspending domain {name}", lambda: self._existing(name).suspend())
 
     def power_off(self, name: str) -> None:
-        with _as_our_errors(f"powering off domain {name}"):
+        """Cut the power; a domain that is off stays off."""
+
+        def cut() -> None:
             domain = self._existing(name)
             if domain.isActive():
                 domain.destroy()
 
+        self._ask(f"powering off domain {name}", cut)
+
     def shut_down(self, name: str, seconds: int) -> bool:
         """Ask the guest to shut down; True when it did within the time."""
-        with _as_our_errors(f"shutting down domain {name}"):
-            domain = self._existing(name)
-            domain.shutdown()
-            return _wait(lambda: not domain.isActive(), seconds)
+        doing = f"shutting down domain {name}"
+        domain = self._ask(doing, lambda: self._existing(name))
+        self._ask(doing, domain.shutdown)
+        return _wait(lambda: not self._ask(doing, domain.isActive), seconds)
 
     def undefine(self, name: str) -> None:
         flags = (
@@ -106,12 +118,12 @@ class Hypervisor:
             | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
             | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
         )
-        with _as_our_errors(f"undefining domain {name}"):
-            self._existing(name).undefineFlags(flags)
+        self._ask(f"undefining domain {name}", lambda: self._existing(name).undefineFlags(flags))
 
     def address(self, name: str) -> str | None:
         """The guest's first global IPv4 address by DHCP lease, else by the guest agent; None while it has none."""
-        with _as_our_errors(f"reading the address of domain {name}"):
+
+        def read() -> str | None:
             domain = self._existing(name)
             if not domain.isActive():
                 return None
@@ -120,11 +132,23 @@ class Hypervisor:
                 libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE,
                 libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT,
             )
-            for source in sources:
-                address = _first_address(_interfaces(domain, source), macs)
-                if address:
-                    return address
-            return None
+            found = (_first_address(_interfaces(domain, source), macs) for source in sources)
+            return next((address for address in found if address), None)
+
+        return self._ask(f"reading the address of domain {name}", read)
+
+    def _ask(self, doing: str, call: Callable[[], Any]) -> Any:
+        """Call libvirt, within the limit, with its errors turned into ours."""
+        try:
+            return within(_CALL_SECONDS, call)
+        except Overdue:
+            raise self._silent(doing, _CALL_SECONDS) from None
+        except libvirt.libvirtError as error:
+            raise Backend(f"libvirt failed while {doing}: {error}", "See the node's journal and run again.") from None
+
+    def _silent(self, doing: str, seconds: int) -> Unreachable:
+        self._answers = False
+        return Unreachable(f"libvirt at {self._uri} did not answer within {seconds} s while {doing}", _HINT)
 
     def _lookup(self, name: str) -> Any | None:
         try:
@@ -186,13 +210,3 @@ def _wait(condition: Callable[[], bool], seconds: int) -> bool:
             return False
         time.sleep(_POLL_SECONDS)
     return True
-
-
-@contextmanager
-def _as_our_errors(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except VirtfleetError:
-        raise
-    except libvirt.libvirtError as error:
-        raise Backend(f"libvirt failed while {doing}: {error}", "See the node's journal and run again.") from None

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -15,38 +14,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 from . import cloud_init, domain_xml
 from .ceph import Ceph
-from .errors import Backend, NotFound, VirtfleetError
+from .errors import NotFound, VirtfleetError
 from .hypervisor import Hypervisor
+from .node_config import read_node_config
 from .plan import Build, Desired, Observed, Plan, Step, decide
 from .spec import VmSpec, digest, parse_request
 
-NODE_CONFIG = "/etc/virtfleet/node.json"
 DAY_SECONDS = 86400
-
-
-def read_node_config(path: str) -> domain_xml.NodeConfig:
-    """What role libvirt wrote about this node.
-
-    Raises:
-        NotFound: the role has not run here.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            data = json.load(file)
-        return domain_xml.NodeConfig(
-            accelerator=data["accelerator"],
-            ceph_conf=data["ceph_conf"],
-            ceph_client=data["ceph_client"],
-            ceph_pool=data["ceph_pool"],
-            ceph_secret_uuid=data["ceph_secret_uuid"],
-            network_type=data["network"]["type"],
-            network_name=data["network"]["name"],
-            console_log_dir=data["console_log_dir"],
-        )
-    except FileNotFoundError:
-        raise NotFound(f"{path} is not there", "Is this a node? Role libvirt writes it (site.yml).") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Backend(f"{path} cannot be read: {error!r}", "Run role libvirt again (site.yml).") from None
 
 
 class VmRun:
@@ -96,6 +70,12 @@ class VmRun:
             timings[step.action] = timings.get(step.action, 0) + round((time.monotonic() - begin) * 1000)
         return timings
 
+    @property
+    def request_sha256(self) -> str:
+        """The digest of what was asked for, kept with the domain and with the root volume."""
+        fields = ("memory_mib", "vcpus", "disk_gib", "image", "mac")
+        return digest([self.params[field] for field in fields])
+
     def domain_xml(self) -> str:
         """The XML of this VM's domain."""
         spec = self.spec
@@ -112,7 +92,7 @@ class VmRun:
             root_volume=self.desired.root_volume,
             seed_volume=self.desired.seed_volume,
             monitors=self.ceph.monitors(),
-            request_sha256=digest([spec.memory_mib, spec.vcpus, spec.disk_gib, spec.image, self.params["mac"]]),
+            request_sha256=self.request_sha256,
         )
         return domain_xml.render(domain, self.node)
 
@@ -139,7 +119,7 @@ EXECUTORS: dict[str, Callable[[VmRun, Step], None]] = {
     "release_ownership": lambda run, step: run.ceph.release_ownership(run.desired.id),
     "clone": lambda run, step: run.ceph.clone(step.detail["image"], step.detail["snapshot"], step.target),
     "grow": lambda run, step: run.ceph.grow(step.target, step.detail["size_bytes"]),
-    "mark": lambda run, step: run.ceph.mark(step.target, run.desired.id),
+    "mark": lambda run, step: run.ceph.mark(step.target, run.desired.id, run.request_sha256),
     "write_seed": lambda run, step: run.write_seed(step.target),
     "trash": lambda run, step: run.ceph.trash(step.target, run.params["retention_days"] * DAY_SECONDS),
     "remove": lambda run, step: run.ceph.remove(step.target),

@@ -13,8 +13,9 @@ from ansible.module_utils.basic import AnsibleModule
 from .ceph import Ceph
 from .ceph_image import ImageStore
 from .errors import Invalid, VirtfleetError
+from .node_config import read_node_config
 from .plan import GIB, ImageFacts
-from .run import fail, read_node_config
+from .run import fail
 
 
 def run_image_module(module: AnsibleModule) -> None:

@@ -76,13 +76,25 @@ def name_problem(name: Any, what: str = "name") -> str | None:
 
 
 def parse_request(raw: Mapping[str, Any]) -> VmSpec:
-    """Read a user's variables (name, ram, cpu, disk, image, ...) into a VmSpec.
+    """Read a user's variables into a VmSpec, see read_request.
+
+    Raises:
+        Invalid: with every problem found, not only the first.
+    """
+    spec, problems = read_request(raw)
+    if problems:
+        raise Invalid(problems)
+    return spec
+
+
+def read_request(raw: Mapping[str, Any]) -> tuple[VmSpec, list[str]]:
+    """Read a user's variables (name, ram, cpu, disk, image, ...) into a VmSpec, and say what is wrong with them.
 
     Values that are None or absent take the defaults. Strings are accepted for numbers because that is what
     ``-e ram=1024`` gives.
 
-    Raises:
-        Invalid: with every problem found, not only the first.
+    Returns:
+        The VM, which is fit for use only without problems, and every problem found.
     """
     reader = _Reader(raw)
     spec = VmSpec(
@@ -98,9 +110,7 @@ def parse_request(raw: Mapping[str, Any]) -> VmSpec:
         user_data=reader.user_data(),
         given=frozenset(key for key, value in raw.items() if value is not None),
     )
-    if reader.problems:
-        raise Invalid(reader.problems)
-    return spec
+    return spec, reader.problems
 
 
 class _Reader:

@@ -70,7 +70,7 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.run import NODE_CONFIG
+from ..module_utils.node_config import NODE_CONFIG
 from ..module_utils.run_image import run_image_module
 
 ARGUMENT_SPEC = {

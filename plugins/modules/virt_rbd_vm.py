@@ -159,8 +159,9 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.node_config import NODE_CONFIG
 from ..module_utils.plan import STATES
-from ..module_utils.run import NODE_CONFIG, run_vm_module
+from ..module_utils.run import run_vm_module
 
 ARGUMENT_SPEC = {
     "name": {"type": "str", "required": True},

@@ -28,8 +28,8 @@ attributes:
     support: full
     description: Does all of it in a transaction that is rolled back.
   diff_mode:
-    support: none
-    description: Returns the VM instead.
+    support: full
+    description: The VM before and after, without what is drawn by lot (id, MAC); the same in check mode and in a run.
 options:
   state:
     description: What to do. V(refreshed) writes observed states and addresses where they differ.

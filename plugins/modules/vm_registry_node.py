@@ -28,8 +28,8 @@ attributes:
     support: full
     description: Does it in a transaction that is rolled back.
   diff_mode:
-    support: none
-    description: Returns the VM instead.
+    support: full
+    description: The row before and after; the same in check mode and in a run.
 options:
   name:
     description: Name of the node, as in the inventory.

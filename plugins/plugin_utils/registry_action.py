@@ -18,7 +18,8 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.errors import Invalid, VirtfleetError
-from ..module_utils.registry import Registry, Settings
+from ..module_utils.registry import Change, Registry, Settings
+from ..module_utils.registry_cache import CacheSettings
 
 _VARIABLES = {
     "host": "registry_host",
@@ -27,10 +28,12 @@ _VARIABLES = {
     "user": "registry_user",
     "password": "registry_password",
     "ca_file": "registry_ca_file",
-    "redis_host": "registry_redis_host",
-    "redis_port": "registry_redis_port",
-    "redis_user": "registry_redis_user",
-    "redis_password": "registry_redis_password",
+}
+_CACHE_VARIABLES = {
+    "host": "registry_redis_host",
+    "port": "registry_redis_port",
+    "user": "registry_redis_user",
+    "password": "registry_redis_password",
 }
 _NEEDED = ("host", "user", "password", "ca_file")
 
@@ -59,11 +62,7 @@ class RegistryAction(ActionBase):
         return result
 
     def _settings(self, variables: dict[str, Any]) -> Settings:
-        values = {
-            name: self._templar.template(variables[variable])
-            for name, variable in _VARIABLES.items()
-            if variables.get(variable) is not None
-        }
+        values = self._values(_VARIABLES, variables)
         missing = [f"{_VARIABLES[name]} is not set" for name in _NEEDED if name not in values]
         if missing:
             raise Invalid(
@@ -71,10 +70,21 @@ class RegistryAction(ActionBase):
                 "The registry's place is not known",
                 "Give the inventory with -i; the lab's is inventories/lab/hosts.yml, made by ./up.",
             )
-        for name in ("port", "redis_port"):
-            if name in values:
-                values[name] = int(values[name])
-        return Settings(**values)
+        return Settings(**values, cache=CacheSettings(**self._values(_CACHE_VARIABLES, variables)))
+
+    def _values(self, names: dict[str, str], variables: dict[str, Any]) -> dict[str, Any]:
+        """The settings that are among the variables."""
+        values = {
+            name: self._templar.template(variables[variable])
+            for name, variable in names.items()
+            if variables.get(variable) is not None
+        }
+        return values | ({"port": int(values["port"])} if "port" in values else {})
+
+
+def change_result(change: Change) -> dict[str, Any]:
+    """`changed` and `diff` of a result."""
+    return {"changed": change.changed, "diff": {"before": change.before, "after": change.after}}
 
 
 def _actor(variables: dict[str, Any]) -> str:

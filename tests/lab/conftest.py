@@ -80,7 +80,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         print(up.stdout[up.stdout.index("\nPhases") :])
         yield Lab(ROOT / "inventories" / f"lab-{NAME}" / "hosts.yml", up.stdout)
     finally:
-        if not request.config.getoption("--keep-lab"):
+        if not request.config.getoption("--keep-lab", default=False):
             down = subprocess.run(
                 [ROOT / "down", *OPTIONS], capture_output=True, text=True, check=False, timeout=5 * MINUTE
             )

@@ -17,6 +17,7 @@ import psycopg2
 import pytest
 import redis
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Registry, Settings
+from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_cache import CacheSettings
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 PASSWORD = "writer-secret-7"
@@ -161,7 +162,7 @@ def settings(
     sql("INSERT INTO image (name, size_gib) VALUES ('debian-13', 3)")
     return Settings(
         host="127.0.0.1", port=admin["port"], user="virtfleet", password=PASSWORD, ca_file=str(folder / "ca.crt"),
-        redis_host="127.0.0.1", redis_port=cache.connection_pool.connection_kwargs["port"], redis_password=PASSWORD,
+        cache=CacheSettings("127.0.0.1", cache.connection_pool.connection_kwargs["port"], password=PASSWORD),
     )  # fmt: skip
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import psycopg2
 import pytest
 import redis
+from ansible_collections.virtfleet.cloud.plugins.module_utils import registry as registry_module
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import VirtfleetError
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Claim, Registry, Settings
-from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import VmSpec, parse_request
+from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import VmSpec, parse_request, read_request
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
@@ -166,17 +167,17 @@ def test_refresh_leaves_leased_rows_alone(registry: Registry, sql: Sql) -> None:
     free, leased = _made(registry, "free"), _made(registry, "leased")
     registry.claim_existing("leased", "stop", "ann@desk", 60)
     seen = [{"id": claim.vm["id"], "state": "running", "ip": "192.168.131.9"} for claim in (free, leased)]
-    assert registry.refresh(seen) == ["free"]
+    assert registry.refresh(seen).after == {"free": {"state": "running", "ip": "192.168.131.9"}}
     before = sql("SELECT xmin::text FROM vm ORDER BY name")
-    assert registry.refresh(seen) == []
+    assert not registry.refresh(seen).changed
     assert sql("SELECT xmin::text FROM vm ORDER BY name") == before
 
 
 def test_check_mode_decides_the_same_and_writes_nothing(settings: Settings, cache: redis.Redis, sql: Sql) -> None:
     with Registry(settings, pytest.fail, check=True) as registry:
         assert registry.claim_new(_spec(), "ann@desk", 60).needed
-        assert registry.put_node("n3", "10.0.0.3", 8, 4096)
-        assert registry.put_image("debian-12", 3)
+        assert registry.put_node("n3", "10.0.0.3", 8, 4096).changed
+        assert registry.put_image("debian-12", 3).changed
     assert sql("SELECT (SELECT count(*) FROM vm), (SELECT count(*) FROM node), (SELECT count(*) FROM image)") == [
         (0, 2, 1)
     ]
@@ -184,17 +185,18 @@ def test_check_mode_decides_the_same_and_writes_nothing(settings: Settings, cach
 
 
 def test_node_and_image_change_once(registry: Registry) -> None:
-    assert [registry.put_node("n1", "10.0.0.1", 16, 4096) for _n in range(2)] == [True, False]
-    assert [registry.put_image("debian-13", 4) for _n in range(2)] == [True, False]
+    assert [registry.put_node("n1", "10.0.0.1", 16, 4096).changed for _n in range(2)] == [True, False]
+    assert [registry.put_image("debian-13", 4).changed for _n in range(2)] == [True, False]
 
 
 def test_redis_down_is_only_a_warning(settings: Settings) -> None:
     warnings: list[str] = []
-    with Registry(dataclasses.replace(settings, redis_port=1), warnings.append) as registry:
+    without = dataclasses.replace(settings, cache=dataclasses.replace(settings.cache, port=1))
+    with Registry(without, warnings.append) as registry:
         _made(registry)
         assert registry.location("test-1")[1] == "postgresql"
     assert warnings
-    assert not any(settings.redis_password in text for text in warnings)
+    assert not any(settings.cache.password in text for text in warnings)
 
 
 @pytest.mark.parametrize("wrong", [{"port": 1}, {"password": "other-secret-8"}, {"host": "localhost"}])
@@ -216,3 +218,52 @@ def test_the_writer_cannot_rewrite_history(settings: Settings, statement: str) -
     with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
         cursor.execute(statement)
     connection.close()
+
+
+def test_a_half_made_vm_is_not_finished_with_another_seed(registry: Registry, sql: Sql) -> None:
+    given: dict[str, Any] = {"user_data": {"password": "hunter2"}, "ssh_authorized_keys": ["ssh-ed25519 AAAA ann"]}
+    registry.claim_new(_spec(**given), "ann@desk", 60)
+    sql("UPDATE vm SET lease_until = now() - interval '1 second'")
+    with pytest.raises(VirtfleetError, match="half-made") as caught:
+        registry.claim_new(_spec(), "bob@desk", 60)
+    assert [problem.split()[0] for problem in caught.value.problems] == ["user_data", "ssh_authorized_keys"]
+    assert registry.claim_new(_spec(**given), "bob@desk", 60).resume
+
+
+def test_other_keys_for_a_vm_that_is_there_are_a_difference(registry: Registry) -> None:
+    _made(registry)
+    with pytest.raises(VirtfleetError, match="ssh_authorized_keys differs"):
+        registry.claim_new(_spec(ssh_authorized_keys=["ssh-ed25519 AAAA bob"]), "bob@desk", 60)
+
+
+def test_what_is_wrong_by_itself_and_what_is_unknown_come_together(registry: Registry, sql: Sql) -> None:
+    spec, problems = read_request({"name": "Bad_Name", "image": "plan9", "node": "n9"})
+    with pytest.raises(VirtfleetError) as caught:
+        registry.claim_new(spec, "ann@desk", 60, problems)
+    assert [problem.split()[0] for problem in caught.value.problems] == ["name", "node", "image"]
+    assert sql("SELECT count(*) FROM vm") == [(0,)]
+
+
+def test_check_and_run_show_the_same_diff(settings: Settings) -> None:
+    with Registry(settings, pytest.fail, check=True) as checked:
+        foreseen = checked.claim_new(_spec(), "ann@desk", 60).change
+    with Registry(settings, pytest.fail) as registry:
+        claim = registry.claim_new(_spec(), "ann@desk", 60)
+        assert claim.change == foreseen
+        assert (claim.change.before, claim.change.after["state"]) == ({}, "creating")
+        _vm, change = registry.record("test-1", claim.lease or "", "ann@desk", "running", None, None)
+        assert (change.before["state"], change.after["state"]) == ("creating", "running")
+
+
+def test_a_registry_that_is_locked_is_a_timeout(
+    settings: Settings, admin: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "_STATEMENT_MILLISECONDS", 300)
+    holder = psycopg2.connect(**admin, options="-c search_path=virtfleet")
+    with holder.cursor() as cursor, Registry(settings, pytest.fail) as registry:
+        cursor.execute("LOCK TABLE vm IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(VirtfleetError) as caught:
+            registry.claim_new(_spec(), "ann@desk", 60)
+    holder.close()
+    assert caught.value.code == "timeout"
+    assert "PostgreSQL at 127.0.0.1" in str(caught.value)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,9 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from ansible_collections.virtfleet.cloud.plugins.module_utils import run
 from ansible_collections.virtfleet.cloud.plugins.modules import virt_rbd_vm, virt_rbd_vm_info
-from doubles import FakeCeph, FakeHypervisor, World
+from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph, FakeHypervisor, World
 
 NODE = {
     "accelerator": "tcg", "ceph_conf": "/etc/ceph/ceph.conf", "ceph_client": "libvirt", "ceph_pool": "libvirt-pool",

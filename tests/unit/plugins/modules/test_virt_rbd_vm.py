@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from doubles import World
+from ansible_collections.virtfleet.cloud.tests.unit.doubles import World
 
 ID = "6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11"
 EXISTING = {"name": "a", "id": ID, "node": "node-1"}

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""In-memory Ceph and libvirt with the interface of the adapters; they count what changes them."""
+"""In-memory Ceph and libvirt with the interface of the adapters; they count what changes them.
+
+tests/adapters holds them and the real ones to the same behaviour.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import owned_metadata
-from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Conflict
+from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Backend, Conflict
 from ansible_collections.virtfleet.cloud.plugins.module_utils.plan import GIB, DomainFacts, ImageFacts, VolumeFacts
 
 
@@ -55,28 +58,35 @@ class FakeCeph:
         return self.world.owners.get(vm_id)
 
     def clone(self, image: str, snapshot: str, volume: str) -> None:
+        if volume in self.world.volumes or image not in self.world.images:
+            raise Backend("exists, or no such image")
         self.world.mutate("clone")
         self.world.volumes[volume] = VolumeFacts(
             self.world.images[image].size_bytes, f"{image}@{snapshot}", None, None, 0
         )
 
     def grow(self, volume: str, size_bytes: int) -> None:
+        if size_bytes < self._existing(volume).size_bytes:
+            raise Backend("shrinks")
         self.world.mutate("grow")
         self.world.volumes[volume] = replace(self.world.volumes[volume], size_bytes=size_bytes)
 
-    def mark(self, volume: str, vm_id: str) -> None:
+    def mark(self, volume: str, vm_id: str, request_sha256: str) -> None:
+        marked = replace(self._existing(volume), vm_id=vm_id)
         self.world.mutate("mark")
-        self.world.volumes[volume] = replace(self.world.volumes[volume], vm_id=vm_id)
+        self.world.volumes[volume] = marked
 
     def write_seed(self, volume: str, content: bytes, vm_id: str, sha256: str) -> None:
         self.world.mutate("write_seed")
         self.world.volumes[volume] = VolumeFacts(len(content), None, vm_id, sha256, 0)
 
     def trash(self, volume: str, retention_seconds: int) -> None:
+        self._existing(volume)
         self.world.mutate("trash")
         self.world.trash[volume] = self.world.volumes.pop(volume)
 
     def remove(self, volume: str) -> None:
+        self._existing(volume)
         self.world.mutate("remove")
         del self.world.volumes[volume]
 
@@ -89,6 +99,11 @@ class FakeCeph:
     def release_ownership(self, vm_id: str) -> None:
         self.world.mutate("release_ownership")
         self.world.owners.pop(vm_id, None)
+
+    def _existing(self, volume: str) -> VolumeFacts:
+        if volume not in self.world.volumes:
+            raise Backend("no such volume")
+        return self.world.volumes[volume]
 
 
 class FakeHypervisor:
@@ -113,38 +128,49 @@ class FakeHypervisor:
         return {"vcpus": 8, "memory_mib": 4096}
 
     def address(self, name: str) -> str | None:
-        return "192.0.2.1" if self.world.domains[name].state == "running" else None
+        return "192.0.2.1" if self._existing(name).state == "running" else None
 
     def define(self, xml: str) -> None:
         self.world.mutate("define")
         owned = owned_metadata(xml)
         name = xml.split("<name>")[1].split("</name>")[0]
-        assert owned is not None
+        uuid = xml.split("<uuid>")[1].split("</uuid>")[0]
         self.world.xml[name] = xml
-        self.world.domains[name] = DomainFacts(owned.id, "stopped", owned.id)
+        self.world.domains[name] = DomainFacts(uuid, "stopped", owned.id if owned else None)
 
-    def _become(self, action: str, name: str, state: str) -> None:
+    def _existing(self, name: str) -> DomainFacts:
+        if name not in self.world.domains:
+            raise Backend("no such domain")
+        return self.world.domains[name]
+
+    def _become(self, action: str, name: str, state: str, from_states: tuple[str, ...]) -> None:
+        domain = self._existing(name)
+        if domain.state not in from_states:
+            raise Backend(f"cannot {action} a domain that is {domain.state}")
         self.world.mutate(action)
-        self.world.domains[name] = replace(self.world.domains[name], state=state)
+        self.world.domains[name] = replace(domain, state=state)
 
     def start(self, name: str) -> None:
-        self._become("start", name, "running")
+        self._become("start", name, "running", ("stopped",))
 
     def resume(self, name: str) -> None:
-        self._become("resume", name, "running")
+        self._become("resume", name, "running", ("suspended",))
 
     def suspend(self, name: str) -> None:
-        self._become("suspend", name, "suspended")
+        self._become("suspend", name, "suspended", ("running",))
 
     def power_off(self, name: str) -> None:
-        self._become("power_off", name, "stopped")
+        self._become("power_off", name, "stopped", ("running", "suspended", "stopped"))
 
     def shut_down(self, name: str, seconds: int) -> bool:
-        self.world.mutate("shut_down")
-        if self.world.guest_obeys:
-            self.world.domains[name] = replace(self.world.domains[name], state="stopped")
-        return self.world.guest_obeys
+        self._existing(name)
+        if not self.world.guest_obeys:
+            self.world.mutate("shut_down")
+            return False
+        self._become("shut_down", name, "stopped", ("running",))
+        return True
 
     def undefine(self, name: str) -> None:
+        self._existing(name)
         self.world.mutate("undefine")
         del self.world.domains[name]
