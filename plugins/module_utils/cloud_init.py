@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -123,5 +124,11 @@ def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+# Characters that YAML does not take as they are, or takes for line breaks. All others stay as they are: JSON escapes those
+# beyond U+FFFF as a pair of surrogates, which YAML reads as two characters.
+_NOT_AS_IT_IS = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
+
 def _json(value: Any) -> str:
-    return json.dumps(value, indent=1, sort_keys=True) + "\n"
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+    return _NOT_AS_IT_IS.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"

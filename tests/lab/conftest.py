@@ -6,16 +6,20 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "virtfleet-test"
-OPTIONS = ["--name", NAME, "--subnet", "10.89.45.0/24"]
+SUBNET = "10.89.45."
+OPTIONS = ["--name", NAME, "--subnet", f"{SUBNET}0/24"]
 MINUTE = 60
 
 
@@ -41,10 +45,33 @@ class Lab:
             )
         )
 
-    def on(self, host: str, *command: str) -> str:
+    def hosts(self, group: str) -> list[str]:
+        groups = yaml.safe_load(self.inventory.read_text())["all"]["children"]
+        return list(groups[group]["hosts"])
+
+    def on(self, host: str, *command: str, minutes: int = 1, stdin: str = "") -> str:
         """The output of a command on a host, without Ansible in between."""
-        run = ["podman", "exec", f"{NAME}-{host}", *command]
-        return subprocess.run(run, capture_output=True, text=True, timeout=MINUTE, check=True).stdout
+        run = ["podman", "exec", "--interactive", f"{NAME}-{host}", *command]
+        done = subprocess.run(run, input=stdin, capture_output=True, text=True, timeout=minutes * MINUTE, check=False)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def wait_for_health(self) -> None:
+        """Until Ceph is HEALTH_OK again."""
+        deadline = time.monotonic() + 2 * MINUTE
+        while (health := self.on("node-1", "ceph", "health").strip()) != "HEALTH_OK":
+            assert time.monotonic() < deadline, health
+            time.sleep(1)
+
+    @contextmanager
+    def away(self, host: str) -> Iterator[None]:
+        """A host that takes no SSH connections and drops those it has."""
+        rule = ["INPUT", "-p", "tcp", "--dport", "22", "-j", "REJECT", "--reject-with", "tcp-reset"]
+        self.on(host, "iptables", "-I", *rule)
+        try:
+            yield
+        finally:
+            self.on(host, "iptables", "-D", *rule)
 
     def vms(self, directory: Path) -> dict[str, dict[str, str]]:
         """The list of VMs by name."""
@@ -85,3 +112,24 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
                 [ROOT / "down", *OPTIONS], capture_output=True, text=True, check=False, timeout=5 * MINUTE
             )
             assert down.returncode == 0, down.stdout + down.stderr
+            assert remains(NAME, SUBNET) == []
+
+
+def remains(name: str, subnet: str) -> list[str]:
+    """What is left of a lab on this machine."""
+    listings = [
+        ["podman", "ps", "--all", "--format", "{{.Names}}"],
+        ["podman", "network", "ls", "--format", "{{.Name}}"],
+        ["podman", "images", "--format", "{{.Repository}}"],
+        ["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"],
+        ["iptables-save"],
+        ["nft", "list", "ruleset"],
+        ["ip", "-oneline", "address"],
+    ]
+    lines = [
+        line
+        for command in listings
+        for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    ]
+    paths = [ROOT / ".cache" / name, ROOT / "inventories" / f"lab-{name}"]
+    return [line for line in lines if name in line or subnet in line] + [str(path) for path in paths if path.exists()]

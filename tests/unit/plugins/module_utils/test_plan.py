@@ -19,6 +19,8 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.plan import (
     VolumeFacts,
     decide,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 ID = "6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11"
 OTHER = "00000000-0000-4000-8000-000000000000"
@@ -140,3 +142,43 @@ def test_what_is_refused(change: dict[str, Any], seen: Observed, code: str) -> N
         decide(replace(CREATE, **change), seen)
     assert caught.value.code == code
     assert caught.value.hint
+
+
+def maybe(*values: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from([None, *values])
+
+
+WORLDS = st.builds(
+    Observed,
+    domain=maybe(*(DomainFacts(ID, state, ID) for state in ("running", "suspended", "stopped"))),
+    root=maybe(ROOT, replace(ROOT, size_bytes=2 * GIB), replace(ROOT, vm_id=None), replace(ROOT, vm_id=OTHER)),
+    seed=maybe(SEED, replace(SEED, seed_sha256="seed-0"), replace(SEED, seed_sha256="")),
+    image=maybe(IMAGE),
+    owner=maybe("node-1", "node-2"),
+)
+WISHES = st.builds(
+    Desired,
+    name=st.just("a"),
+    id=st.just(ID),
+    node=st.just("node-1"),
+    state=st.sampled_from(["present", "running", "stopped", "suspended", "absent"]),
+    build=maybe(Build("img", 10, "seed-1"), Build("img", 1, "seed-1")),
+    force=st.booleans(),
+    purge=st.booleans(),
+)
+
+
+@given(desired=WISHES, seen=WORLDS)
+def test_whatever_is_there_a_plan_is_refused_or_reaches_its_end(desired: Desired, seen: Observed) -> None:
+    try:
+        plan = decide(desired, seen)
+    except VirtfleetError as refusal:
+        assert refusal.message and refusal.hint
+        return
+    assert seen.owner != "node-2"
+    assert all(volume is None or volume.vm_id != OTHER for volume in (seen.root, seen.seed))
+    for step in plan.steps:
+        seen = after(step, seen)
+    again = decide(desired, seen)
+    assert not again.changed
+    assert again.before == plan.after
