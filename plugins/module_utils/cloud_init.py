@@ -124,8 +124,8 @@ def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-# Characters that YAML does not take as they are, or takes for line breaks. All others stay as they are: JSON escapes those
-# beyond U+FFFF as a pair of surrogates, which YAML reads as two characters.
+# Characters that YAML does not take, or takes for line breaks. All others stay as they are: JSON escapes those beyond
+# U+FFFF as a pair of surrogates, which YAML reads as two characters.
 _NOT_AS_IT_IS = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 

@@ -113,11 +113,8 @@ class Hypervisor:
         return _wait(lambda: not self._ask(doing, domain.isActive), seconds)
 
     def undefine(self, name: str) -> None:
-        flags = (
-            libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
-            | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
-            | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
-        )
+        """Take the definition away, with a saved memory image and what libvirt knows of snapshots."""
+        flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
         self._ask(f"undefining domain {name}", lambda: self._existing(name).undefineFlags(flags))
 
     def address(self, name: str) -> str | None:

@@ -59,6 +59,8 @@ def pool(ceph_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iter
     if ceph_kind == "double":
         yield Pool(FakeCeph(World()), "img")
         return
+    import rbd
+
     node: NodeConfig = request.getfixturevalue("node")
     with ceph.Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as adapter:
         pool = Pool(adapter, f"adapter-image-{uuid.uuid4().hex[:8]}")
@@ -70,6 +72,9 @@ def pool(ceph_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iter
         for name in (pool.volume, f"{pool.prefix}.seed"):
             if adapter.volume(name) is not None:
                 adapter.remove(name)
+        for entry in list(rbd.RBD().trash_list(adapter.ioctx)):
+            if entry["name"] == pool.volume:
+                rbd.RBD().trash_remove(adapter.ioctx, entry["id"])
         adapter.release_ownership(pool.vm_id)
         store.remove(pool.image)
 

@@ -37,6 +37,26 @@ def test_the_volume_is_a_clone_grown_to_size_and_marked(lab: Lab, tmp_path: Path
     assert "disable" in lab.on(node, "virsh", "dominfo", "test-1").split("Autostart:")[1].splitlines()[0]
 
 
+def test_what_was_asked_for_is_kept_with_domain_and_volume(lab: Lab, tmp_path: Path) -> None:
+    node = lab.vms(tmp_path)["test-1"]["Node"]
+    digest = lab.on("node-1", "rbd", "image-meta", "get", f"{POOL}/test-1.root", "virtfleet.request_sha256").strip()
+    assert f'request-sha256="{digest}"' in lab.on(node, "virsh", "dumpxml", "test-1").replace("'", '"')
+
+
+def test_the_hosts_take_at_most_four_gib_without_guests(lab: Lab) -> None:
+    script = """
+for process in /proc/[0-9]*; do
+    case $(cat "$process/comm" 2>/dev/null) in qemu*) continue;; esac
+    awk '/^Pss:/ {print $2}' "$process/smaps_rollup" 2>/dev/null
+done"""
+    kib = {
+        host: sum(map(int, lab.on(host, "sh", "-c", f"{script}; true").split()))
+        for host in lab.hosts("ceph_osd") + lab.hosts("manager")
+    }
+    print({host: f"{size // 1024} MiB" for host, size in kib.items()})
+    assert sum(kib.values()) <= 4 * 1024**2
+
+
 def test_site_again_changes_nothing(lab: Lab) -> None:
     result = lab.play("playbooks/site.yml")
     assert result.ok and result.unchanged, result.output
@@ -104,9 +124,15 @@ def test_two_creates_of_one_name_make_one_vm(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
+        ({}, ["name '' is not a DNS label"]),
         ({"name": ""}, ["not a DNS label"]),
+        ({"name": "{{ 7*7 }}"}, ["name '{{ 7*7 }}' is not a DNS label"]),
+        ({"name": "<x>", "ram": -1, "disk": 1.5}, ["name '<x>' is not", "ram -1 is not", "disk 1.5 is not"]),
         ({"name": "$(reboot)", "ram": 0, "cpu": "x"}, ["not a DNS label", "ram", "cpu"]),
-        ({"name": "bad", "image": "nope", "node": "nowhere"}, ["image nope is none of", "node nowhere is none of"]),
+        (
+            {"name": "Bad", "image": "nope", "node": "nowhere", "cpu": 0},
+            ["name 'Bad' is not", "cpu 0 is not", "image nope is none of", "node nowhere is none of"],
+        ),
         ({"name": "bad", "disk": 1}, ["smaller than image"]),
         ({"name": "bad", "ram": "1TiB"}, ["No node has room", "node-1", "node-2"]),
         ({"name": "bad", "user_data": "a: [canary-5d1"}, ["user_data is not valid YAML"]),
