@@ -74,7 +74,7 @@ def mini(lab: Lab) -> Iterator[list[str]]:
     directory.mkdir(parents=True, exist_ok=True)
     for archive in (ROOT / ".cache" / NAME).glob("root-*.tar"):
         os.link(archive, directory / archive.name)  # the same root file system: its making is tested already
-    up = 'play -i localhost, playbooks/lab_up.yml -e "$(lab_settings)" -e lab_nodes=1'
+    up = 'play -i localhost, playbooks/lab_up.yml -e "$(lab_settings)" -e lab_nodes=1 -e lab_virtualization_nodes=1'
     yield ["bash", "-c", f'. scripts/setup-controller.sh; parse_options "$@"; {up}', "up", *OPTIONS]
     done = run(ROOT / "down", *OPTIONS, minutes=5)
     assert done.returncode == 0, done.stdout + done.stderr
