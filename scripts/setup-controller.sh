@@ -8,7 +8,7 @@ set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 lab_name=virtfleet-lab
 lab_subnet=10.89.40.0/24
-lab_suite=trixie
+lab_suite=${LAB_SUITE:-trixie}
 lab_mirror=""
 lab_proxy=""
 lab_inventory=""
@@ -27,7 +27,7 @@ usage() {
 usage: $(basename "$0") [options]
   --name NAME        the lab's name, prefix of its containers ($lab_name)
   --subnet CIDR      its network, a /24 ($lab_subnet)
-  --suite SUITE      Debian release of the hosts, trixie or bookworm ($lab_suite)
+  --suite SUITE      Debian release of the hosts, trixie or bookworm ($lab_suite; also by LAB_SUITE)
   --inventory DIR    where its inventory is written (inventories/lab, or inventories/lab-NAME for another name)
   --mirror URL       Debian mirror (the one that this machine uses)
   --proxy URL        HTTP proxy for packages
