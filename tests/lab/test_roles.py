@@ -175,9 +175,13 @@ def test_parts_can_be_added_later_and_taken_away(lab: Lab, tmp_path: Path, attac
     run("mkfs.ext4", "-q", disk.device)
     devices = {"ceph_osd_devices": [disk.device], "ceph_osd_wipe_devices": [disk.device]}
     more = inventory(tmp_path, ["ceph_mon", "ceph_mgr", "ceph_osd"], **devices)
+    # The newcomer comes first in the group of the monitors, and must not make a cluster of its own.
+    monitors = {"hosts": dict.fromkeys([HOST, "node-1", "node-2", "node-3"])}
+    more.write_text(json.dumps(json.loads(more.read_text()) | {"monitors": monitors}))
+    extended = ("-i", str(more), "--tags", "ceph")
     cluster = ceph(lab, "status")["fsid"]
     try:
-        succeeds(site(lab, "-i", str(more), "--tags", "ceph"))
+        succeeds(site(lab, *extended, ceph_mon_group="monitors"))
 
         assert set(ceph(lab, "quorum_status")["quorum_names"]) == {"node-1", "node-2", "node-3", HOST}
         managers = ceph(lab, "mgr", "dump")
@@ -188,7 +192,7 @@ def test_parts_can_be_added_later_and_taken_away(lab: Lab, tmp_path: Path, attac
         assert ceph(lab, "osd", "find", "3")["host"] == HOST
         until(lambda: is_healthy(lab), "healthy with four of each")
 
-        changes_nothing(site(lab, "-i", str(more), "--tags", "ceph"))
+        changes_nothing(site(lab, *extended, ceph_mon_group="monitors"))
     finally:
         run("podman", "exec", f"{NAME}-{HOST}", "bash", "-euc", documented_removal(3, disk.device), timeout=5 * MINUTE)
     succeeds(site(lab, "--tags", "ceph"))
