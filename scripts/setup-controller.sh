@@ -63,7 +63,7 @@ parse_options() {
 
 # The Debian mirror among the package sources of this machine.
 machine_mirror() {
-    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -m 1 -E '/debian/?$' | sed 's|/$||' ||
+    apt-get indextargets --format "\$(REPO_URI)" 'Created-By: Packages' 2>/dev/null | grep -m 1 -E '/debian/?$' | sed 's|/$||' ||
         die "no package source of this machine is a Debian mirror; name one with --mirror URL"
 }
 
@@ -117,9 +117,9 @@ install_packages() {
         || die "packages could not be installed: ${missing[*]}"
 }
 
-# Make .venv with the packages of a requirements file (requirements.txt); quick when they are there already.
+# Make .venv with the packages of a requirements file; quick when they are there already.
 make_venv() {
-    local requirements=${1:-requirements.txt} stamp wanted
+    local requirements=$1 stamp wanted
     stamp=$repository/.venv/$requirements.stamp
     wanted=$(cat "$repository"/requirements*.txt | sha256sum)
     if [ ! -x "$repository/.venv/bin/ansible-playbook" ] || [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then

@@ -5,11 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.plugins.lookup import LookupBase
-from ansible.utils.unsafe_proxy import wrap_var
-
 DOCUMENTATION = r"""
 name: as_given
 short_description: The value of a variable as it was given, never evaluated as a template
@@ -43,6 +38,11 @@ _raw:
   description: The values.
   type: list
 """
+
+from typing import Any
+
+from ansible.plugins.lookup import LookupBase
+from ansible.utils.unsafe_proxy import wrap_var
 
 
 class LookupModule(LookupBase):

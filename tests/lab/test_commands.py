@@ -20,7 +20,7 @@ OPTIONS = ["--name", MINI, "--subnet", "10.89.46.0/24"]
 
 
 def run(*command: str | Path, minutes: int = 1) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=minutes * MINUTE)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=minutes * MINUTE)
 
 
 @pytest.mark.parametrize("command", ["up", "test", "down"])
@@ -82,13 +82,13 @@ def mini(lab: Lab) -> Iterator[list[str]]:
 
 
 def test_a_killed_lab_comes_up_again_beside_another(lab: Lab, mini: list[str]) -> None:
-    first = subprocess.run(mini, cwd=ROOT, capture_output=True, text=True, timeout=5 * MINUTE)
+    first = run(*mini, minutes=5)
     assert first.returncode == 0, first.stdout + first.stderr
     killed = lab_processes(MINI)
     assert len(killed) == 4
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
-    again = subprocess.run(mini, cwd=ROOT, capture_output=True, text=True, timeout=5 * MINUTE)
+    again = run(*mini, minutes=5)
     assert again.returncode == 0, again.stdout + again.stderr
     config = ROOT / "inventories" / f"lab-{MINI}" / "ssh" / "config"
     assert run("ssh", "-F", config, "node-1", "hostname").stdout == "node-1\n"

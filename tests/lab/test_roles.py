@@ -300,8 +300,10 @@ def served(directory: Path, address: str) -> Iterator[str]:
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(directory))
     with ThreadingHTTPServer((address, 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://{address}:{server.server_port}"
-        server.shutdown()
+        try:
+            yield f"http://{address}:{server.server_port}"
+        finally:
+            server.shutdown()
 
 
 @pytest.fixture

@@ -52,7 +52,9 @@ def test_defaults_have_the_type_of_their_specification(role: Path) -> None:
     for name, option in options(role).items():
         default = option["default"]
         template = isinstance(default, str) and "{{" in default
-        assert template or type(default) is TYPES[option["type"]], name
+        # True is an int to Python, and is none to Ansible.
+        fits = isinstance(default, TYPES[option["type"]]) and isinstance(default, bool) is (option["type"] == "bool")
+        assert template or fits, name
         assert template or default in option.get("choices", [default]), name
         assert option["type"] != "list" or "elements" in option, name
 

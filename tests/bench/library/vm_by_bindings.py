@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Contributors to virtfleet.cloud
 """The floor of the benchmark: a VM made by the bindings in one process, with no check, no record and no way back."""
