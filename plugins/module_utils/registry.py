@@ -137,6 +137,7 @@ class Registry:
 
     def _claim_again(self, cursor: Any, row: dict[str, Any], spec: VmSpec, actor: str, lease_seconds: int) -> Claim:
         rows.refuse_leased(row)
+        rows.refuse_half_deleted(row)
         differences = rows.differences(row, spec)
         if differences:
             raise Conflict(
@@ -157,6 +158,7 @@ class Registry:
 
         Raises:
             NotFound: there is none of this name.
+            Conflict: it is half-deleted, and something else than deleting is intended.
             VirtfleetError: busy; needs_consent when it is protected and would be deleted.
         """
         with self._transaction() as cursor:
@@ -166,7 +168,9 @@ class Registry:
                 return Claim({"name": name, "state": "deleted"}, {"name": "", "address": ""}, False, nothing)
             row = row or rows.existing(cursor, name)
             rows.refuse_leased(row)
-            if intent == "delete" and row["protected"]:
+            if intent != "delete":
+                rows.refuse_half_deleted(row)
+            elif row["protected"]:
                 raise VirtfleetError("needs_consent", f"VM {name} is protected", "Take the protection away first.")
             state = "deleting" if intent == "delete" else row["state"]
             lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, state)
@@ -212,7 +216,7 @@ class Registry:
                 cursor.execute(
                     """UPDATE vm SET state = %(state)s, ip = coalesce(%(ip)s::inet, vm.ip), updated_at = now()
                        FROM vm AS old
-                       WHERE vm.id = %(id)s AND old.id = vm.id AND vm.made AND vm.state <> 'deleted'
+                       WHERE vm.id = %(id)s AND old.id = vm.id AND vm.made AND vm.state NOT IN ('deleting', 'deleted')
                          AND (vm.lease_until IS NULL OR vm.lease_until < now())
                          AND (vm.state <> %(state)s OR vm.ip IS DISTINCT FROM coalesce(%(ip)s::inet, vm.ip))
                        RETURNING vm.name, vm.state, host(vm.ip) AS ip, old.state AS old_state, host(old.ip) AS old_ip

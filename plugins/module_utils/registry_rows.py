@@ -65,6 +65,12 @@ def refuse_leased(row: Mapping[str, Any]) -> None:
         )
 
 
+def refuse_half_deleted(row: Mapping[str, Any]) -> None:
+    """A delete that was cut off can only be finished: what is left of the VM is not known here."""
+    if row["state"] == "deleting":
+        raise Conflict(f"VM {row['name']} is half-deleted", "Finish that first: delete_vm.yml with the same name.")
+
+
 def take_lease(cursor: Any, vm_id: str, actor: str, seconds: int, state: str) -> str:
     """Nobody else changes this VM from now on, for so many seconds."""
     lease = _lease(actor)

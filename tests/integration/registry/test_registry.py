@@ -267,3 +267,20 @@ def test_a_registry_that_is_locked_is_a_timeout(
     holder.close()
     assert caught.value.code == "timeout"
     assert "PostgreSQL at 127.0.0.1" in str(caught.value)
+
+
+def test_a_delete_that_was_cut_off_can_only_be_finished(registry: Registry, sql: Sql) -> None:
+    claim = _made(registry)
+    registry.claim_existing("test-1", "delete", "ann@desk", 60)
+    sql("UPDATE vm SET lease_until = now() - interval '1 second'")
+    for another in (
+        lambda: registry.claim_new(_spec(), "bob@desk", 60),
+        lambda: registry.claim_existing("test-1", "start", "bob@desk", 60),
+    ):
+        with pytest.raises(VirtfleetError, match="half-deleted") as caught:
+            another()
+        assert caught.value.code == "conflict"
+    assert not registry.refresh([{"id": claim.vm["id"], "state": "running", "ip": None}]).changed
+    gone = registry.claim_existing("test-1", "delete", "bob@desk", 60)
+    registry.forget("test-1", gone.lease or "", "bob@desk")
+    assert registry.vms({}) == []
