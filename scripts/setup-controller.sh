@@ -9,6 +9,7 @@ repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 lab_name=virtfleet-lab
 lab_subnet=10.89.40.0/24
 lab_suite=${LAB_SUITE:-trixie}
+lab_virtualization_nodes=2
 lab_mirror=""
 lab_proxy=""
 lab_inventory=""
@@ -28,6 +29,8 @@ usage: $(basename "$0") [options]
   --name NAME        the lab's name, prefix of its containers ($lab_name)
   --subnet CIDR      its network, a /24 ($lab_subnet)
   --suite SUITE      Debian release of the hosts, trixie or bookworm ($lab_suite; also by LAB_SUITE)
+  --virtualization-nodes N
+                     how many of its three nodes run virtual machines, 1 to 3 ($lab_virtualization_nodes)
   --inventory DIR    where its inventory is written (inventories/lab, or inventories/lab-NAME for another name)
   --mirror URL       Debian mirror (the one that this machine uses)
   --proxy URL        HTTP proxy for packages
@@ -39,12 +42,13 @@ parse_options() {
     while [ $# -gt 0 ]; do
         case $1 in
             -h | --help) usage && exit 0 ;;
-            --name | --subnet | --suite | --inventory | --mirror | --proxy | --ca)
+            --name | --subnet | --suite | --virtualization-nodes | --inventory | --mirror | --proxy | --ca)
                 [ $# -ge 2 ] || die "$1 needs a value"
                 ;;&
             --name) lab_name=$2 ;;
             --subnet) lab_subnet=$2 ;;
             --suite) lab_suite=$2 ;;
+            --virtualization-nodes) lab_virtualization_nodes=$2 ;;
             --inventory) lab_inventory=$(realpath -m "$2") ;;
             --mirror) lab_mirror=$2 ;;
             --proxy) lab_proxy=$2 ;;
@@ -78,8 +82,8 @@ lab_settings() {
     for file in "${lab_ca_certificates[@]+"${lab_ca_certificates[@]}"}"; do
         certificates+=${certificates:+,}$(json_string "$file")
     done
-    printf '{"lab_name":%s,"lab_subnet":%s,"lab_suite":%s,"lab_apt_mirror":%s,"lab_apt_proxy":%s,"lab_inventory_dir":%s,"lab_ca_certificates":[%s]}' \
-        "$(json_string "$lab_name")" "$(json_string "$lab_subnet")" "$(json_string "$lab_suite")" "$(json_string "$lab_mirror")" \
+    printf '{"lab_name":%s,"lab_subnet":%s,"lab_suite":%s,"lab_virtualization_nodes":%s,"lab_apt_mirror":%s,"lab_apt_proxy":%s,"lab_inventory_dir":%s,"lab_ca_certificates":[%s]}' \
+        "$(json_string "$lab_name")" "$(json_string "$lab_subnet")" "$(json_string "$lab_suite")" "$(json_string "$lab_virtualization_nodes")" "$(json_string "$lab_mirror")" \
         "$(json_string "$lab_proxy")" "$(json_string "$lab_inventory")" "$certificates"
 }
 
