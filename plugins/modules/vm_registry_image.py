@@ -12,18 +12,11 @@ short_description: Register an image in the registry
 version_added: 0.1.0
 description:
   - Inserts the image, or brings its size up to date, so that a request can be checked before anything is touched.
-  - Runs on the controller, in the process of Ansible, whatever the host of the task is. The registry's place and
-    credentials are the variables C(registry_host), C(registry_port), C(registry_name), C(registry_user),
-    C(registry_password), C(registry_ca_file) and C(registry_redis_host), C(registry_redis_port),
-    C(registry_redis_user), C(registry_redis_password).
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
-requirements:
-  - psycopg2 and redis, on the controller
+extends_documentation_fragment:
+  - virtfleet.cloud.registry
 attributes:
-  action:
-    support: full
-    description: Implemented as an action plugin.
   check_mode:
     support: full
     description: Does it in a transaction that is rolled back.

@@ -12,24 +12,17 @@ short_description: Read VMs from the registry
 version_added: 0.1.0
 description:
   - Lists VMs, or says which node one is on.
-  - Runs on the controller, in the process of Ansible, whatever the host of the task is. The registry's place and
-    credentials are the variables C(registry_host), C(registry_port), C(registry_name), C(registry_user),
-    C(registry_password), C(registry_ca_file) and C(registry_redis_host), C(registry_redis_port),
-    C(registry_redis_user), C(registry_redis_password).
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
-requirements:
-  - psycopg2 and redis, on the controller
+extends_documentation_fragment:
+  - virtfleet.cloud.registry
 attributes:
-  action:
-    support: full
-    description: Implemented as an action plugin.
   check_mode:
     support: full
     description: Only reads.
   diff_mode:
     support: none
-    description: Returns the VM instead.
+    description: Changes nothing.
 options:
   name:
     description: Only this VM.
