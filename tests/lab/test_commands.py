@@ -73,12 +73,15 @@ def mini(lab: Lab) -> Iterator[list[str]]:
     directory = ROOT / ".cache" / MINI
     directory.mkdir(parents=True, exist_ok=True)
     for archive in (ROOT / ".cache" / NAME).glob("root-*.tar"):
-        os.link(archive, directory / archive.name)  # the same root file system: its making is tested already
+        # The same root file system: its making is tested already.
+        (directory / archive.name).unlink(missing_ok=True)
+        os.link(archive, directory / archive.name)
     up = 'play -i localhost, playbooks/lab_up.yml -e "$(lab_settings)" -e lab_nodes=1 -e lab_virtualization_nodes=1'
     yield ["bash", "-c", f'. scripts/setup-controller.sh; parse_options "$@"; {up}', "up", *OPTIONS]
     done = run(ROOT / "down", *OPTIONS, minutes=5)
     assert done.returncode == 0, done.stdout + done.stderr
     assert remains(MINI, "10.89.46.") == []
+    assert lab.on("node-1", "hostname") == "node-1\n", "the first lab went with the second"
 
 
 def test_a_killed_lab_comes_up_again_beside_another(lab: Lab, mini: list[str]) -> None:
