@@ -91,6 +91,9 @@ class Disk:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.device = self._attached(file)
+
+    def show(self) -> None:
+        """Make the device file in HOST, which was started before there was one."""
         run("podman", "exec", f"{NAME}-{HOST}", "sh", "-c", self._node(self.device))
 
     def checksum(self) -> str:
@@ -126,8 +129,11 @@ def attach(tmp_path: Path) -> Iterator[Callable[[str, int], Disk]]:
         file = tmp_path / f"{name}.img"
         with file.open("wb") as opened:
             opened.truncate(size)
-        disks.append(Disk(file))
-        return disks[-1]
+        # Remembered before anything else can fail, so that it is detached in any case.
+        disk = Disk(file)
+        disks.append(disk)
+        disk.show()
+        return disk
 
     yield make
     for disk in disks:
