@@ -2,7 +2,8 @@
 # Copyright: Contributors to virtfleet.cloud
 """How long create_vm.yml takes, against a floor and a peer in the same run.
 
-    ./test bench        (on the lab that ./up made)
+    ./test bench                                 seven rounds on the lab that ./up made
+    python3 tests/bench/create_vm.py 3           three; ANSIBLE_INVENTORY names another lab
 
 floor: ansible-playbook with one task that makes the same VM by the bindings, without any check or record.
 peer:  ansible-playbook with the nine tasks of rbd, copy and community.libvirt.virt that people write today.
@@ -20,7 +21,6 @@ from pathlib import Path
 
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parents[1]
-ROUNDS = 7
 
 
 def play(playbook: Path, **variables: object) -> float:
@@ -53,11 +53,12 @@ def one_round(number: int) -> dict[str, float]:
 
 
 def main() -> int:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     play(BENCH / "prepare.yml")
     one_round(0)  # opens the SSH connections, fills the caches
-    rounds = [one_round(number) for number in range(1, ROUNDS + 1)]
+    rounds = [one_round(number) for number in range(1, count + 1)]
     medians = {contender: statistics.median(seconds[contender] for seconds in rounds) for contender in rounds[0]}
-    print(f"{'':16}  median s  (of {ROUNDS} rounds: least to most)")
+    print(f"{'':16}  median s  (of {count} rounds: least to most)")
     for contender, median in medians.items():
         all_seconds = [seconds[contender] for seconds in rounds]
         print(f"{contender:16}  {median:8.2f}  ({min(all_seconds):.2f} to {max(all_seconds):.2f})")
