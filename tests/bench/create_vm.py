@@ -26,14 +26,18 @@ ROOT = BENCH.parents[1]
 def play(playbook: Path, **variables: object) -> float:
     """The seconds that a playbook took."""
     begin = time.monotonic()
-    subprocess.run(
+    done = subprocess.run(
         ["ansible-playbook", str(playbook), "-e", json.dumps(variables)],
         cwd=ROOT,
         env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LIBRARY": str(BENCH / "library")},
-        check=True,
-        stdout=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    return time.monotonic() - begin
+    seconds = time.monotonic() - begin
+    if done.returncode:
+        sys.exit(f"{playbook.name} failed:\n{done.stdout}{done.stderr}")
+    return seconds
 
 
 def one_round(number: int) -> dict[str, float]:
