@@ -124,12 +124,14 @@ class Ceph:
         with as_our_errors(f"writing seed {volume}"):
             try:
                 self._rbd.create(self.ioctx, volume, len(content))
+                new = True
             except rbd.ImageExists:
-                pass  # A seed of an earlier run: written anew below, and the size is set there.
+                new = False
             with rbd.Image(self.ioctx, volume) as image:
                 image.metadata_set(_VM_ID, vm_id)
-                image.metadata_set(_SEED, "")
-                image.resize(len(content), allow_shrink=True)
+                if not new:
+                    image.metadata_set(_SEED, "")
+                    image.resize(len(content), allow_shrink=True)
                 image.write(content, 0)
                 image.flush()
                 image.metadata_set(_SEED, sha256)

@@ -25,13 +25,6 @@ except ImportError:
 else:
     HAS_PYCDLIB = True
 
-try:
-    import yaml
-except ImportError:
-    HAS_YAML = False
-else:
-    HAS_YAML = True
-
 GUEST_USER = "debian"
 VOLUME_LABEL = "CIDATA"
 
@@ -46,8 +39,7 @@ def parse_user_data(value: Any) -> Mapping[str, Any] | None:
         return value
     if not isinstance(value, str):
         raise Invalid(["user_data is neither a mapping nor YAML text"])
-    if not HAS_YAML:
-        raise Backend("Reading user_data needs PyYAML", "Install python3-yaml, or give user_data as a mapping.")
+    yaml = _yaml()
     try:
         data = yaml.safe_load(value)
     except yaml.YAMLError as error:
@@ -57,6 +49,16 @@ def parse_user_data(value: Any) -> Mapping[str, Any] | None:
     if not isinstance(data, Mapping):
         raise Invalid(["user_data is not a cloud-config mapping"])
     return data
+
+
+def _yaml() -> Any:
+    """PyYAML, loaded only where there is text to read: loading it costs as much as cloning a volume."""
+    try:
+        import yaml
+    except ImportError:
+        hint = "Install python3-yaml, or give user_data as a mapping."
+        raise Backend("Reading user_data needs PyYAML", hint) from None
+    return yaml
 
 
 def documents(spec: VmSpec, instance_id: str, mac: str) -> dict[str, str]:

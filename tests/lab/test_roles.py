@@ -209,6 +209,29 @@ def test_parts_can_be_added_later_and_taken_away(lab: Lab, tmp_path: Path, attac
     until(lambda: is_healthy(lab), "healthy with three of each")
 
 
+def test_pool_and_client_follow_the_settings(lab: Lab) -> None:
+    """As after a change of the monitors, or of the pool: what is there says something else."""
+    pool = lab.on("node-1", "virsh", "pool-dumpxml", "storagepool")
+    fewer = re.sub(r"<(uuid|capacity|allocation|available).*", "", pool.replace(host_line(pool), "", 1))
+    for command in ("pool-destroy", "pool-undefine"):
+        lab.on("node-1", "virsh", command, "storagepool")
+    lab.on("node-1", "virsh", "pool-define", "/dev/stdin", stdin=fewer)
+    lab.on("node-1", "ceph", "auth", "caps", "client.libvirt", "mon", "profile rbd")
+    assert host_line(pool) not in lab.on("node-1", "virsh", "pool-dumpxml", "storagepool")
+
+    succeeds(site(lab, "--tags", "ceph,libvirt"))
+
+    assert host_line(pool) in lab.on("node-1", "virsh", "pool-dumpxml", "storagepool")
+    caps = ceph(lab, "auth", "get", "client.libvirt")[0]["caps"]
+    assert caps["osd"] == caps["mgr"] == f"profile rbd pool={POOL}"
+    changes_nothing(site(lab, "--tags", "ceph,libvirt"))
+
+
+def host_line(pool: str) -> str:
+    """The first monitor in the XML of a storage pool."""
+    return re.findall(r"<host [^>]*>", pool)[0]
+
+
 @pytest.fixture
 def client_only(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
     """An inventory without any monitor: HOST is a client, and the lab's cluster is somebody else's."""
