@@ -66,7 +66,7 @@ class ActionModule(RegistryAction):
 
 def _read(arguments: dict[str, Any]) -> tuple[VmSpec, list[str]]:
     """The request as a spec, with everything that is wrong with it."""
-    request = arguments["request"] | {"name": arguments["name"], "project": arguments["project"]}
+    request = {"project": arguments["project"]} | arguments["request"] | {"name": arguments["name"]}
     unreadable: tuple[str, ...] = ()
     try:
         request["user_data"] = parse_user_data(request.get("user_data"))

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
+import yaml
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import CODES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,3 +30,33 @@ def test_the_readme_names_every_dependency_and_why() -> None:
 def test_every_playbook_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     assert [path.name for path in (ROOT / "playbooks").glob("*.yml") if f"`{path.name}`" not in readme] == []
+
+
+PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
+# They act on hosts by their inventory and roles, whose variables the roles describe.
+FOR_HOSTS = {"site", "lab_up", "lab_down", "import_image"}
+FOR_USERS = [path for path in PLAYBOOKS if path.stem not in FOR_HOSTS]
+
+
+def first_play(playbook: Path) -> dict[str, Any]:
+    plays: list[dict[str, Any]] = yaml.safe_load(playbook.read_text())
+    return plays[0]
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.stem)
+def test_every_playbook_says_what_it_does_and_shows_how(playbook: Path) -> None:
+    header = playbook.read_text().partition("\n\n- name:")[0]
+    assert re.search(rf"^# +ansible-playbook .*{playbook.name}", header, re.MULTILINE)
+
+
+@pytest.mark.parametrize("playbook", FOR_USERS, ids=lambda path: path.stem)
+def test_every_variable_of_a_user_playbook_is_described_and_read(playbook: Path) -> None:
+    variables = first_play(playbook)["vars"]["__variables"]
+    for name, variable in variables.items():
+        assert set(variable) <= {"type", "required", "default", "choices", "description"}, name
+        assert variable["description"].endswith("."), name
+    included = " ".join(path.read_text() for path in (ROOT / "playbooks" / "tasks").glob("*.yml"))
+    text = playbook.read_text() + included
+    whole = re.search(r"request: \"{{ __request }}", text)
+    assert [name for name in variables if not whole and not re.search(rf"__request\.{name}\b", text)] == []
+    assert "__request: \"{{ lookup('virtfleet.cloud.request') }}\"" in text

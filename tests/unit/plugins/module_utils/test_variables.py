@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Contributors to virtfleet.cloud
+"""Misspelt and missing variables are named, each with what is meant."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Invalid
+from ansible_collections.virtfleet.cloud.plugins.module_utils.variables import refuse_wrong_names
+
+KNOWN = {"name": {"required": True, "description": "The VM."}, "ram": {"description": "Memory."}, "cpu": {}}
+
+
+@pytest.mark.parametrize(
+    ("given", "extra", "problems"),
+    [
+        (["name"], ["name"], ()),
+        (["name"], ["name", "awx_job_id", "ansible_user", "registry_host", "vm_flavors", "__x"], ()),
+        (
+            ["name"],
+            ["name", "rams", "zzz"],
+            (
+                "there is no variable rams; did you mean ram?",
+                "there is no variable zzz; there are name, ram, cpu",
+            ),
+        ),
+        (
+            [],
+            ["nam"],
+            ("there is no variable nam; did you mean name?", "variable name is missing (The VM)"),
+        ),
+    ],
+)
+def test_wrong_names(given: list[str], extra: list[str], problems: tuple[str, ...]) -> None:
+    if problems:
+        with pytest.raises(Invalid) as refused:
+            refuse_wrong_names(KNOWN, given, extra)
+        assert refused.value.problems == problems
+    else:
+        refuse_wrong_names(KNOWN, given, extra)
