@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .errors import Backend, Conflict, Unreachable, VirtfleetError
-from .plan import ImageFacts, VolumeFacts
+from .plan_types import ImageFacts, VolumeFacts
 
 try:
     import rados
@@ -96,6 +96,13 @@ class Ceph:
             except rbd.ImageNotFound:
                 return None
 
+    def volumes(self, vm: str) -> dict[str, VolumeFacts]:
+        """Every RBD image whose name begins with that of the VM, beside its root and its seed."""
+        with as_our_errors(f"listing the volumes of {vm}"):
+            names = [name for name in self._rbd.list(self.ioctx) if name.startswith(f"{vm}.")]
+        rest = {name: self.volume(name) for name in names if name.partition(".")[2] not in ("root", "seed")}
+        return {name: volume for name, volume in rest.items() if volume is not None}
+
     def image(self, name: str) -> ImageFacts | None:
         """The golden image of this name: None when it, or its pinned snapshot, is not there."""
         with as_our_errors(f"reading image {name}"):
@@ -112,6 +119,19 @@ class Ceph:
     def grow(self, volume: str, size_bytes: int) -> None:
         with as_our_errors(f"growing volume {volume}"), rbd.Image(self.ioctx, volume) as image:
             image.resize(size_bytes, allow_shrink=False)
+
+    def create_disk(self, volume: str, size_bytes: int, vm_id: str) -> None:
+        """Make an empty volume of a VM. It gets its name last, so that none without the VM's mark is ever seen."""
+        making = f"{vm_id}.{volume}.making"
+        with as_our_errors(f"making volume {volume}"):
+            try:
+                self._rbd.create(self.ioctx, making, size_bytes)
+            except rbd.ImageExists:
+                pass  # Left behind by a run that was cut off.
+            with rbd.Image(self.ioctx, making) as image:
+                image.resize(size_bytes, allow_shrink=True)
+                image.metadata_set(_VM_ID, vm_id)
+            self._rbd.rename(self.ioctx, making, volume)
 
     def mark(self, volume: str, vm_id: str, request_sha256: str) -> None:
         """Write into the volume's metadata which VM it belongs to, and the digest of what was asked for."""

@@ -11,8 +11,12 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET  # nosec: only XML that libvirt itself wrote is parsed
 from dataclasses import dataclass
 
+from .plan_types import Hardware
+
 NAMESPACE = "https://virtfleet.cloud/xmlns/vm/1"
 _VM_TAG = f"{{{NAMESPACE}}}vm"
+
+Monitors = tuple[tuple[str, int], ...]
 
 ET.register_namespace("virtfleet", NAMESPACE)
 
@@ -32,6 +36,14 @@ class NodeConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskDevice:
+    """A data disk of a domain: the RBD image behind it, and what the guest finds it by."""
+
+    volume: str
+    serial: str
+
+
+@dataclass(frozen=True, slots=True)
 class Domain:
     """What decides the XML of one domain."""
 
@@ -44,8 +56,11 @@ class Domain:
     mac: str
     root_volume: str
     seed_volume: str
-    monitors: tuple[tuple[str, int], ...]
+    monitors: Monitors
     request_sha256: str
+    memory_max_mib: int = 0
+    vcpus_max: int = 0
+    disks: tuple[DiskDevice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +79,15 @@ def render(domain: Domain, node: NodeConfig) -> str:
     _text(root, "name", domain.name)
     _text(root, "uuid", domain.id)
     _metadata(root, domain)
-    _text(root, "memory", str(domain.memory_mib), unit="MiB")
-    _text(root, "vcpu", str(domain.vcpus), placement="static")
+    _text(root, "memory", str(domain.memory_max_mib or domain.memory_mib), unit="MiB")
+    _text(root, "currentMemory", str(domain.memory_mib), unit="MiB")
+    _text(root, "vcpu", str(domain.vcpus_max or domain.vcpus), placement="static", current=str(domain.vcpus))
     _platform(root, node)
     devices = ET.SubElement(root, "devices")
     _root_disk(devices, domain, node)
     _seed_disk(devices, domain, node)
+    for number, data_disk in enumerate(domain.disks, start=1):
+        _data_disk(devices, data_disk, _scsi_target(number), domain.monitors, node)
     _network(devices, domain, node)
     _channels(devices, domain, node)
     return ET.tostring(root, encoding="unicode")
@@ -91,6 +109,75 @@ def owned_metadata(xml: str) -> OwnedMetadata | None:
 def mac_addresses(xml: str) -> tuple[str, ...]:
     """The MAC addresses of the domain's interfaces, in their order."""
     return tuple(mac.get("address", "") for mac in ET.fromstring(xml).findall("devices/interface/mac"))
+
+
+def hardware(xml: str) -> Hardware:
+    """Memory and virtual CPUs in a domain's XML, which libvirt writes in KiB."""
+    root = ET.fromstring(xml)
+    memory_max = _mib(root, "memory")
+    vcpu = root.find("vcpu")
+    vcpus_max = int(vcpu.text or "1") if vcpu is not None else 1
+    vcpus = int(vcpu.get("current", vcpus_max)) if vcpu is not None else 1
+    memory = _mib(root, "currentMemory") if root.find("currentMemory") is not None else memory_max
+    return Hardware(memory, memory_max, vcpus, vcpus_max)
+
+
+def _mib(root: ET.Element, tag: str) -> int:
+    element = root.find(tag)
+    if element is None:
+        return 0
+    units = {"KiB": 1024, "MiB": 1, "GiB": 1 / 1024, "bytes": 1024**2, "b": 1024**2}
+    return int(int(element.text or "0") / units[element.get("unit", "KiB")])
+
+
+def volumes(xml: str) -> dict[str, str]:
+    """The target device of every RBD image (without its pool) among the domain's disks."""
+    found = {}
+    for disk in ET.fromstring(xml).findall("devices/disk[@type='network']"):
+        source, target = disk.find("source[@protocol='rbd']"), disk.find("target")
+        if source is not None and target is not None:
+            found[source.get("name", "").partition("/")[2]] = target.get("dev", "")
+    return found
+
+
+def data_disk_xml(xml: str, data_disk: DiskDevice, monitors: Monitors, node: NodeConfig) -> str:
+    """A data disk for a domain that is there, at the first target that is free in its XML."""
+    taken = {target.get("dev") for target in ET.fromstring(xml).findall("devices/disk/target")}
+    target = next(target for target in map(_scsi_target, range(1, 1000)) if target not in taken)
+    disk = _data_disk(ET.Element("devices"), data_disk, target, monitors, node)
+    return ET.tostring(disk, encoding="unicode")
+
+
+def disk_element(xml: str, volume: str) -> str:
+    """The disk of a domain's XML that has this volume."""
+    for disk in ET.fromstring(xml).findall("devices/disk"):
+        source = disk.find("source")
+        if source is not None and source.get("name", "").partition("/")[2] == volume:
+            return ET.tostring(disk, encoding="unicode")
+    return ""
+
+
+def with_hardware(xml: str, wanted: Hardware, request_sha256: str) -> str:
+    """The XML of a domain with other memory and virtual CPUs; everything else in it stays."""
+    root = ET.fromstring(xml)
+    _set_text(root, "memory", str(wanted.memory_max_mib), unit="MiB")
+    _set_text(root, "currentMemory", str(wanted.memory_mib), unit="MiB")
+    _set_text(root, "vcpu", str(wanted.vcpus_max), current=str(wanted.vcpus))
+    for vcpus in root.findall("vcpus"):
+        root.remove(vcpus)  # the state of each one, which libvirt makes anew from their number
+    vm = root.find(f"metadata/{_VM_TAG}")
+    if vm is not None:
+        vm.set("request-sha256", request_sha256)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _set_text(root: ET.Element, tag: str, text: str, **attributes: str) -> None:
+    element = root.find(tag)
+    if element is None:
+        element = ET.SubElement(root, tag)
+    element.text = text
+    for name, value in attributes.items():
+        element.set(name, value)
 
 
 def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> ET.Element:
@@ -126,9 +213,9 @@ def _platform(root: ET.Element, node: NodeConfig) -> None:
     _text(root, "on_crash", "destroy")
 
 
-def _rbd_source(disk: ET.Element, volume: str, domain: Domain, node: NodeConfig) -> None:
+def _rbd_source(disk: ET.Element, volume: str, monitors: Monitors, node: NodeConfig) -> None:
     source = ET.SubElement(disk, "source", protocol="rbd", name=f"{node.ceph_pool}/{volume}")
-    for host, port in domain.monitors:
+    for host, port in monitors:
         ET.SubElement(source, "host", name=host, port=str(port))
     auth = ET.SubElement(source, "auth", username=node.ceph_client)
     ET.SubElement(auth, "secret", type="ceph", uuid=node.ceph_secret_uuid)
@@ -137,7 +224,7 @@ def _rbd_source(disk: ET.Element, volume: str, domain: Domain, node: NodeConfig)
 def _root_disk(devices: ET.Element, domain: Domain, node: NodeConfig) -> None:
     disk = ET.SubElement(devices, "disk", type="network", device="disk")
     ET.SubElement(disk, "driver", name="qemu", type="raw", cache="writeback", discard="unmap")
-    _rbd_source(disk, domain.root_volume, domain, node)
+    _rbd_source(disk, domain.root_volume, domain.monitors, node)
     ET.SubElement(disk, "target", dev="vda", bus="virtio")
 
 
@@ -146,9 +233,31 @@ def _seed_disk(devices: ET.Element, domain: Domain, node: NodeConfig) -> None:
     ET.SubElement(devices, "controller", type="scsi", model="virtio-scsi")
     disk = ET.SubElement(devices, "disk", type="network", device="cdrom")
     ET.SubElement(disk, "driver", name="qemu", type="raw")
-    _rbd_source(disk, domain.seed_volume, domain, node)
+    _rbd_source(disk, domain.seed_volume, domain.monitors, node)
     ET.SubElement(disk, "target", dev="sda", bus="scsi")
     ET.SubElement(disk, "readonly")
+
+
+def _data_disk(
+    devices: ET.Element, data_disk: DiskDevice, target: str, monitors: Monitors, node: NodeConfig
+) -> ET.Element:
+    # virtio-scsi takes disks while the VM runs; virtio-blk on q35 would need a free PCIe port for each.
+    disk = ET.SubElement(devices, "disk", type="network", device="disk")
+    ET.SubElement(disk, "driver", name="qemu", type="raw", cache="writeback", discard="unmap")
+    _rbd_source(disk, data_disk.volume, monitors, node)
+    ET.SubElement(disk, "target", dev=target, bus="scsi")
+    _text(disk, "serial", data_disk.serial)
+    return disk
+
+
+def _scsi_target(number: int) -> str:
+    """sda, sdb, ..., sdz, sdaa, ... for 0, 1, ..."""
+    letters = ""
+    number += 1
+    while number:
+        number, letter = divmod(number - 1, 26)
+        letters = chr(ord("a") + letter) + letters
+    return f"sd{letters}"
 
 
 def _network(devices: ET.Element, domain: Domain, node: NodeConfig) -> None:

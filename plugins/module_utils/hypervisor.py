@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .deadline import Overdue, within
-from .domain_xml import mac_addresses, owned_metadata
+from .domain_xml import disk_element, hardware, mac_addresses, owned_metadata, volumes, with_hardware
 from .errors import Backend, Unreachable
-from .plan import DomainFacts
+from .plan_types import DomainFacts, DomainView, Hardware
 
 try:
     import libvirt
@@ -27,6 +27,7 @@ _POLL_SECONDS = 0.5
 # libvirt's client waits for an answer for ever, so that every call gets a limit here.
 _CONNECT_SECONDS = 10
 _CALL_SECONDS = 60
+_DETACH_SECONDS = 20
 
 
 class Hypervisor:
@@ -117,6 +118,69 @@ class Hypervisor:
         flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
         self._ask(f"undefining domain {name}", lambda: self._existing(name).undefineFlags(flags))
 
+    def redefine(self, name: str, wanted: Hardware, request_sha256: str) -> None:
+        """Give the definition other memory and virtual CPUs; a running domain has them from its next start."""
+
+        def change() -> None:
+            definition = self._existing(name).XMLDesc(
+                libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_MIGRATABLE
+            )
+            self._connection.defineXML(with_hardware(definition, wanted, request_sha256))
+
+        self._ask(f"changing the definition of domain {name}", change)
+
+    def set_memory(self, name: str, memory_mib: int) -> None:
+        """Give a running domain more or less memory, up to its maximum."""
+        self._ask(
+            f"setting the memory of domain {name}",
+            lambda: self._existing(name).setMemoryFlags(memory_mib * 1024, libvirt.VIR_DOMAIN_AFFECT_LIVE),
+        )
+
+    def set_vcpus(self, name: str, count: int) -> None:
+        """Give a running domain more virtual CPUs, up to its maximum."""
+        self._ask(
+            f"setting the virtual CPUs of domain {name}",
+            lambda: self._existing(name).setVcpusFlags(count, libvirt.VIR_DOMAIN_AFFECT_LIVE),
+        )
+
+    def grow_online(self, name: str, volume: str, size_bytes: int) -> None:
+        """Grow a volume that a running domain has open, so that its guest sees it."""
+
+        def grow() -> None:
+            domain = self._existing(name)
+            target = volumes(domain.XMLDesc())[volume]
+            domain.blockResize(target, size_bytes, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
+        self._ask(f"growing volume {volume} of domain {name}", grow)
+
+    def attach(self, name: str, disk: Callable[[str], str], defined: bool, live: bool) -> None:
+        """Attach a disk to the definition, to the running domain, or to both.
+
+        Args:
+            disk: makes the XML of the disk, from that of the domain.
+        """
+
+        def attach() -> None:
+            domain = self._existing(name)
+            domain.attachDeviceFlags(disk(domain.XMLDesc()), _affect(defined, live))
+
+        self._ask(f"attaching a disk to domain {name}", attach)
+
+    def detach(self, name: str, volume: str, defined: bool, live: bool) -> bool:
+        """Detach the disk on a volume; False when the guest did not let go of it in time."""
+        doing = f"detaching {volume} from domain {name}"
+        domain = self._ask(doing, lambda: self._existing(name))
+        if live:
+            element = self._ask(doing, lambda: disk_element(domain.XMLDesc(), volume))
+            self._ask(doing, lambda: domain.detachDeviceFlags(element, libvirt.VIR_DOMAIN_AFFECT_LIVE))
+            if not _wait(lambda: volume not in self._ask(doing, lambda: volumes(domain.XMLDesc())), _DETACH_SECONDS):
+                return False
+        if defined:
+            inactive = libvirt.VIR_DOMAIN_XML_INACTIVE
+            element = self._ask(doing, lambda: disk_element(domain.XMLDesc(inactive), volume))
+            self._ask(doing, lambda: domain.detachDeviceFlags(element, libvirt.VIR_DOMAIN_AFFECT_CONFIG))
+        return True
+
     def address(self, name: str) -> str | None:
         """The guest's first global IPv4 address by DHCP lease, else by the guest agent; None while it has none."""
 
@@ -160,9 +224,20 @@ class Hypervisor:
 
 
 def _facts(domain: Any) -> DomainFacts:
-    state, _reason = domain.state()
-    owned = owned_metadata(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
-    return DomainFacts(domain.UUIDString(), _state_name(state), owned.id if owned else None)
+    state = _state_name(domain.state()[0])
+    definition = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    owned = owned_metadata(definition)
+    live = None if state == "stopped" else _view(domain.XMLDesc())
+    return DomainFacts(domain.UUIDString(), state, owned.id if owned else None, _view(definition), live)
+
+
+def _affect(defined: bool, live: bool) -> int:
+    config = libvirt.VIR_DOMAIN_AFFECT_CONFIG if defined else 0
+    return int(config | (libvirt.VIR_DOMAIN_AFFECT_LIVE if live else 0))
+
+
+def _view(xml: str) -> DomainView:
+    return DomainView(hardware(xml), volumes(xml))
 
 
 def _state_name(state: int) -> str:

@@ -9,112 +9,13 @@ The order of the steps is such that a run that ends between any two of them is c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
-
-STATES = ("present", "running", "stopped", "suspended", "absent")
-
-GIB = 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class DomainFacts:
-    """A libvirt domain as seen: `state` is running, suspended or stopped; `owned_id` the VM id in its metadata."""
-
-    uuid: str
-    state: str
-    owned_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeFacts:
-    """An RBD image as seen. `parent` is `image@snapshot`; `vm_id` and `seed_sha256` are our marks in its metadata."""
-
-    size_bytes: int
-    parent: str | None
-    vm_id: str | None
-    seed_sha256: str | None
-    watchers: int
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
-    """A golden image: its size, and the pinned snapshot that volumes are cloned from."""
-
-    size_bytes: int
-    snapshot: str
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """Everything about one VM on one node and in the pool. None means: seen to be absent (never: could not be read)."""
-
-    domain: DomainFacts | None
-    root: VolumeFacts | None
-    seed: VolumeFacts | None
-    image: ImageFacts | None
-    owner: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Build:
-    """What is needed to make the VM where it is not there yet."""
-
-    image: str
-    disk_gib: int
-    seed_sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Desired:
-    """What was asked for. Without `build` only a VM that is there can be acted on."""
-
-    name: str
-    id: str
-    node: str
-    state: str
-    build: Build | None = None
-    force: bool = False
-    purge: bool = False
-
-    @property
-    def root_volume(self) -> str:
-        return f"{self.name}.root"
-
-    @property
-    def seed_volume(self) -> str:
-        return f"{self.name}.seed"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One side effect: `action` names it (see run.EXECUTORS), `target` is what it acts on."""
-
-    action: str
-    target: str
-    detail: dict[str, Any] = field(default_factory=dict)
-
-    def as_text(self) -> str:
-        return f"{self.action} {self.target}"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The ordered steps, and the VM before and after them as the diff shows it."""
-
-    steps: tuple[Step, ...]
-    before: dict[str, Any]
-    after: dict[str, Any]
-
-    @property
-    def changed(self) -> bool:
-        return bool(self.steps)
-
-    @property
-    def actions(self) -> list[str]:
-        return [step.as_text() for step in self.steps]
+from .plan_changes import change_steps, new_disk_steps
+from .plan_types import GIB, STATES, Build, Desired, ImageFacts, Observed, Plan, Step, VolumeFacts
 
 
 def decide(desired: Desired, observed: Observed) -> Plan:
@@ -128,9 +29,25 @@ def decide(desired: Desired, observed: Observed) -> Plan:
     _refuse_what_is_not_ours(desired, observed)
     if desired.state == "absent":
         steps = _absent(desired, observed)
+        return _plan(desired, observed, steps, restart=False)
+    steps, restart = _make(desired, observed), False
+    if observed.domain is not None:
+        steps, restart = change_steps(desired, observed, observed.domain)
+    if restart and desired.allow_power_cycle and desired.state in ("present", "running"):
+        steps += _power_cycle(desired)
+        restart = False
     else:
-        steps = _make(desired, observed) + _power(desired, observed)
-    return Plan(tuple(steps), _before(observed), _after(desired, observed, steps))
+        steps += _power(desired, observed)
+    return _plan(desired, observed, steps, restart)
+
+
+def _plan(desired: Desired, observed: Observed, steps: list[Step], restart: bool) -> Plan:
+    return Plan(tuple(steps), _before(observed), _after(desired, observed, steps), restart)
+
+
+def _power_cycle(desired: Desired) -> list[Step]:
+    stop = "power_off" if desired.force else "shut_down"
+    return [Step(stop, desired.name), Step("start", desired.name)]
 
 
 def _refuse_what_is_not_ours(desired: Desired, observed: Observed) -> None:
@@ -145,7 +62,8 @@ def _refuse_what_is_not_ours(desired: Desired, observed: Observed) -> None:
     domain = observed.domain
     if domain is not None and (domain.uuid != desired.id or domain.owned_id != desired.id):
         problems.append(f"a domain {desired.name} with UUID {domain.uuid} is there that is not this VM ({desired.id})")
-    for name, volume in ((desired.root_volume, observed.root), (desired.seed_volume, observed.seed)):
+    volumes = {desired.root_volume: observed.root, desired.seed_volume: observed.seed}
+    for name, volume in volumes.items():
         if volume is not None and volume.vm_id not in (None, desired.id):
             problems.append(f"volume {name} belongs to VM {volume.vm_id}")
     if problems:
@@ -169,6 +87,7 @@ def _make(desired: Desired, observed: Observed) -> list[Step]:
     steps += _root_steps(desired, build, observed)
     if observed.seed is None or observed.seed.seed_sha256 != build.seed_sha256:
         steps.append(Step("write_seed", desired.seed_volume))
+    steps += new_disk_steps(desired, observed)
     steps.append(Step("define", desired.name))
     return steps
 
@@ -254,7 +173,9 @@ def _absent(desired: Desired, observed: Observed) -> list[Step]:
         elif domain.state != "stopped":
             steps.append(Step("power_off", desired.name))
         steps.append(Step("undefine", desired.name))
-    for name, volume in ((desired.seed_volume, observed.seed), (desired.root_volume, observed.root)):
+    ours = {name: volume for name, volume in observed.others.items() if volume.vm_id == desired.id}
+    volumes = {desired.seed_volume: observed.seed, **ours, desired.root_volume: observed.root}
+    for name, volume in volumes.items():
         if volume is not None:
             if domain is None and volume.watchers:
                 raise VirtfleetError(
@@ -273,11 +194,18 @@ def _gib(size_bytes: int) -> str:
 
 
 def _before(observed: Observed) -> dict[str, Any]:
+    domain = observed.domain
+    defined = domain.defined if domain else None
     return {
-        "state": observed.domain.state if observed.domain else "absent",
+        "state": domain.state if domain else "absent",
         "owner": observed.owner,
         "root": _volume_view(observed.root),
         "seed": "present" if observed.seed else "absent",
+        "hardware": asdict(defined.hardware) if defined else None,
+        "disks": {
+            name: {"size_gib": _gib(volume.size_bytes), "attached": bool(defined and name in defined.volumes)}
+            for name, volume in sorted(observed.others.items())
+        },
     }
 
 
@@ -299,19 +227,62 @@ _STATE_AFTER = {
 
 def _after(desired: Desired, observed: Observed, steps: list[Step]) -> dict[str, Any]:
     view = _before(observed)
+    view["disks"] = {name: dict(disk) for name, disk in view["disks"].items()}
     for step in steps:
         if step.action in _STATE_AFTER:
             view["state"] = _STATE_AFTER[step.action]
-        elif step.action == "take_ownership":
-            view["owner"] = desired.node
-        elif step.action == "release_ownership":
-            view["owner"] = None
-        elif step.action == "write_seed":
-            view["seed"] = "present"
-        elif step.action in ("trash", "remove"):
-            view["root" if step.target == desired.root_volume else "seed"] = "absent"
+        if step.action in _VIEW_AFTER:
+            _VIEW_AFTER[step.action](view, step, desired)
         elif step.action == "clone" and observed.image:
             view["root"] = {"size_gib": _gib(observed.image.size_bytes), "parent": step.detail["source"]}
-        elif step.action == "grow":
-            view["root"] = {**view["root"], "size_gib": _gib(step.detail["size_bytes"])}
     return view
+
+
+def _define(view: dict[str, Any], _step: Step, desired: Desired) -> None:
+    hardware = desired.sizes.hardware
+    view["hardware"] = asdict(hardware) if hardware else None
+    for disk in desired.sizes.disks or ():
+        view["disks"][desired.volume(disk.name)]["attached"] = True
+
+
+def _undefine(view: dict[str, Any], _step: Step, _desired: Desired) -> None:
+    view["hardware"] = None
+    for disk in view["disks"].values():
+        disk["attached"] = False
+
+
+def _gone(view: dict[str, Any], step: Step, desired: Desired) -> None:
+    parts = {desired.root_volume: "root", desired.seed_volume: "seed"}
+    if step.target in parts:
+        view[parts[step.target]] = "absent"
+    else:
+        del view["disks"][step.target]
+
+
+def _grown(view: dict[str, Any], step: Step, desired: Desired) -> None:
+    size = {"size_gib": _gib(step.detail["size_bytes"])}
+    if step.target == desired.root_volume:
+        view["root"] = {**view["root"], **size}
+    else:
+        view["disks"][step.target] |= size
+
+
+def _created(view: dict[str, Any], step: Step, _desired: Desired) -> None:
+    view["disks"][step.target] = {"size_gib": _gib(step.detail["size_bytes"]), "attached": False}
+
+
+_VIEW_AFTER: dict[str, Callable[[dict[str, Any], Step, Desired], None]] = {
+    "take_ownership": lambda view, step, desired: view.update(owner=desired.node),
+    "release_ownership": lambda view, step, desired: view.update(owner=None),
+    "write_seed": lambda view, step, desired: view.update(seed="present"),
+    "redefine": lambda view, step, desired: view.update(hardware=asdict(step.detail["hardware"])),
+    "attach": lambda view, step, desired: view["disks"][step.target].update(attached=True),
+    "detach": lambda view, step, desired: view["disks"][step.target].update(attached=False),
+    "create_disk": _created,
+    "define": _define,
+    "undefine": _undefine,
+    "trash": _gone,
+    "remove": _gone,
+    "grow": _grown,
+    "grow_online": _grown,
+}

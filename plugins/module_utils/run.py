@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -17,8 +18,9 @@ from .ceph import Ceph
 from .errors import NotFound, VirtfleetError
 from .hypervisor import Hypervisor
 from .node_config import read_node_config
-from .plan import Build, Desired, Observed, Plan, Step, decide
-from .spec import VmSpec, digest, parse_request
+from .plan import decide
+from .plan_types import Build, Desired, Hardware, Observed, Plan, Sizes, Step, VolumeFacts
+from .spec import VmSpec, digest, parse_disks, parse_request
 
 DAY_SECONDS = 86400
 
@@ -41,6 +43,9 @@ class VmRun:
         if self.spec is not None:
             build = Build(self.spec.image, self.spec.disk_gib, cloud_init.seed_digest(self.seed_files))
         return Desired(
+            sizes=self._sizes(),
+            allow_power_cycle=params["allow_power_cycle"],
+            remove_detached=params["remove_detached"],
             name=params["name"],
             id=params["id"],
             node=params["node"] or os.uname().nodename,
@@ -50,16 +55,38 @@ class VmRun:
             purge=params["purge"],
         )
 
+    def _sizes(self) -> Sizes:
+        """What a VM that is there must have, of what was given."""
+        params = self.params
+        hardware = None
+        if params["memory_mib"] is not None and params["vcpus"] is not None:
+            memory, vcpus = params["memory_mib"], params["vcpus"]
+            hardware = Hardware(
+                memory, max(memory, params["memory_max_mib"] or 0), vcpus, max(vcpus, params["vcpus_max"] or 0)
+            )
+        disks = None if params["disks"] is None else parse_disks(params["disks"])
+        return Sizes(hardware, params["disk_gib"], disks)
+
     def observe(self) -> Observed:
         """Read everything that the plan is decided by."""
         desired = self.desired
+        domain = self.hypervisor.domain(desired.name)
         return Observed(
-            domain=self.hypervisor.domain(desired.name),
+            domain=domain,
+            others=self._others(domain is not None),
             root=self.ceph.volume(desired.root_volume),
             seed=self.ceph.volume(desired.seed_volume),
             image=self.ceph.image(desired.build.image) if desired.build else None,
             owner=self.ceph.owner(desired.id),
         )
+
+    def _others(self, there: bool) -> Mapping[str, VolumeFacts]:
+        """The volumes beside root and seed; the pool is not listed where only those asked for matter."""
+        desired, disks = self.desired, self.desired.sizes.disks
+        if desired.state == "absent" or (there and disks is not None):
+            return self.ceph.volumes(desired.name)
+        found = {desired.volume(disk.name): self.ceph.volume(desired.volume(disk.name)) for disk in disks or ()}
+        return {name: volume for name, volume in found.items() if volume is not None}
 
     def carry_out(self, plan: Plan) -> dict[str, int]:
         """Do every step; the milliseconds that each action took."""
@@ -73,21 +100,28 @@ class VmRun:
     @property
     def request_sha256(self) -> str:
         """The digest of what was asked for, kept with the domain and with the root volume."""
-        fields = ("memory_mib", "vcpus", "disk_gib", "image", "mac")
-        return digest([self.params[field] for field in fields])
+        sizes = self.desired.sizes
+        return digest([sizes.hardware and asdict(sizes.hardware), [disk.as_dict() for disk in sizes.disks or ()]])
 
     def domain_xml(self) -> str:
         """The XML of this VM's domain."""
         spec = self.spec
         if spec is None:
             raise NotFound(f"VM {self.desired.name} has no domain here", "Run create_vm.yml with the same name.")
+        sizes = self.desired.sizes
+        hardware = sizes.hardware or Hardware(spec.memory_mib, spec.memory_mib, spec.vcpus, spec.vcpus)
         domain = domain_xml.Domain(
             name=spec.name,
             id=self.desired.id,
             project=spec.project,
             image=spec.image,
-            memory_mib=spec.memory_mib,
-            vcpus=spec.vcpus,
+            memory_mib=hardware.memory_mib,
+            memory_max_mib=hardware.memory_max_mib,
+            vcpus=hardware.vcpus,
+            vcpus_max=hardware.vcpus_max,
+            disks=tuple(
+                domain_xml.DiskDevice(self.desired.volume(disk.name), disk.serial) for disk in sizes.disks or ()
+            ),
             mac=self.params["mac"],
             root_volume=self.desired.root_volume,
             seed_volume=self.desired.seed_volume,
@@ -99,6 +133,25 @@ class VmRun:
     def write_seed(self, volume: str) -> None:
         content = cloud_init.seed_image(self.seed_files)
         self.ceph.write_seed(volume, content, self.desired.id, cloud_init.seed_digest(self.seed_files))
+
+    def attach(self, step: Step) -> None:
+        device = domain_xml.DiskDevice(step.target, step.detail["serial"])
+        monitors = self.ceph.monitors()
+        self.hypervisor.attach(
+            self.desired.name,
+            lambda xml: domain_xml.data_disk_xml(xml, device, monitors, self.node),
+            step.detail["defined"],
+            step.detail["live"],
+        )
+
+    def detach(self, step: Step) -> None:
+        name = self.desired.name
+        if not self.hypervisor.detach(name, step.target, step.detail["defined"], step.detail["live"]):
+            raise VirtfleetError(
+                "timeout",
+                f"The guest of {name} does not let go of {step.target}",
+                "Unmount it in the guest, wait until the guest has booted, and run again; nothing was removed.",
+            )
 
     def shut_down(self) -> None:
         seconds = self.params["shutdown_timeout"]
@@ -119,6 +172,15 @@ EXECUTORS: dict[str, Callable[[VmRun, Step], None]] = {
     "release_ownership": lambda run, step: run.ceph.release_ownership(run.desired.id),
     "clone": lambda run, step: run.ceph.clone(step.detail["image"], step.detail["snapshot"], step.target),
     "grow": lambda run, step: run.ceph.grow(step.target, step.detail["size_bytes"]),
+    "grow_online": lambda run, step: run.hypervisor.grow_online(
+        run.desired.name, step.target, step.detail["size_bytes"]
+    ),
+    "create_disk": lambda run, step: run.ceph.create_disk(step.target, step.detail["size_bytes"], run.desired.id),
+    "attach": lambda run, step: run.attach(step),
+    "detach": lambda run, step: run.detach(step),
+    "redefine": lambda run, step: run.hypervisor.redefine(step.target, step.detail["hardware"], run.request_sha256),
+    "set_memory": lambda run, step: run.hypervisor.set_memory(step.target, step.detail["memory_mib"]),
+    "set_vcpus": lambda run, step: run.hypervisor.set_vcpus(step.target, step.detail["vcpus"]),
     "mark": lambda run, step: run.ceph.mark(step.target, run.desired.id, run.request_sha256),
     "write_seed": lambda run, step: run.write_seed(step.target),
     "trash": lambda run, step: run.ceph.trash(step.target, run.params["retention_days"] * DAY_SECONDS),
@@ -155,6 +217,7 @@ def run_vm_module(module: AnsibleModule) -> None:
         changed=plan.changed,
         vm=vm_view(run, plan),
         actions=plan.actions,
+        restart_required=plan.restart_required,
         diff={"before": plan.before, "after": plan.after},
         timings_ms=timings,
     )
@@ -216,5 +279,6 @@ def _requested(params: dict[str, Any]) -> VmSpec | None:
             "image": params["image"],
             "ssh_authorized_keys": params["ssh_authorized_keys"],
             "user_data": cloud_init.parse_user_data(params["user_data"]),
+            "disks": params["disks"],
         }
     )

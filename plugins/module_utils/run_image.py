@@ -14,7 +14,7 @@ from .ceph import Ceph
 from .ceph_image import ImageStore
 from .errors import Invalid, VirtfleetError
 from .node_config import read_node_config
-from .plan import GIB, ImageFacts
+from .plan_types import GIB, ImageFacts
 from .run import fail
 
 

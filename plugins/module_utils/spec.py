@@ -19,6 +19,10 @@ from .errors import Invalid
 
 DEFAULTS: dict[str, Any] = {"ram": 1024, "cpu": 1, "disk": 10, "image": "debian-13", "project": "default"}
 
+# Names of volumes that every VM has; a data disk cannot have them.
+RESERVED_DISKS = ("root", "seed")
+FILESYSTEMS = ("ext4", "xfs", "btrfs")
+
 MEMORY_MIB = (64, 4 * 1024 * 1024)
 VCPUS = (1, 512)
 DISK_GIB = (1, 64 * 1024)
@@ -30,7 +34,31 @@ _IMAGE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:=-]{0,62}")
 _SIZE = re.compile(r"(?P<number>[0-9]{1,12})\s*(?P<unit>MiB|GiB|TiB)?")
 _UNIT_MIB = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
+_SERIAL = re.compile(r"[A-Za-z0-9_-]{1,20}")  # what QEMU shows of a serial to the guest
+_MOUNT = re.compile(r"(/[A-Za-z0-9._-]+)+")
 _SSH_KEY = re.compile(r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+( [^\r\n]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class DataDisk:
+    """A disk beside the root disk.
+
+    Attributes:
+        name: part of the volume's name, `<vm>.<name>`.
+        filesystem: made in the guest by cloud-init at its first boot, or None.
+        mount: where the guest mounts that, or None.
+        serial: what the guest finds the disk by, in /dev/disk/by-id.
+    """
+
+    name: str
+    size_gib: int
+    filesystem: str | None = None
+    mount: str | None = None
+    serial: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The disk as results, the registry and module parameters hold it."""
+        return {field: getattr(self, field) for field in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +66,7 @@ class VmSpec:
     """A VM as asked for, complete and checked.
 
     Attributes:
+        memory_max_mib, vcpus_max: up to here memory and virtual CPUs can grow while the VM runs.
         given: the names of the fields that the user gave this time; the others are defaults.
         user_data: the user's own cloud-config, or None. It may hold secrets.
     """
@@ -52,6 +81,10 @@ class VmSpec:
     tags: tuple[str, ...] = ()
     ssh_authorized_keys: tuple[str, ...] = ()
     user_data: Mapping[str, Any] | None = field(default=None, repr=False)
+    memory_max_mib: int = 0
+    vcpus_max: int = 0
+    disks: tuple[DataDisk, ...] = ()
+    protected: bool = False
     given: frozenset[str] = frozenset()
 
     @property
@@ -97,20 +130,40 @@ def read_request(raw: Mapping[str, Any]) -> tuple[VmSpec, list[str]]:
         The VM, which is fit for use only without problems, and every problem found.
     """
     reader = _Reader(raw)
+    name, project = reader.label("name", None), reader.label("project", DEFAULTS["project"])
+    memory = reader.size("ram", DEFAULTS["ram"], "MiB", MEMORY_MIB)
+    vcpus = reader.count("cpu", DEFAULTS["cpu"], VCPUS)
     spec = VmSpec(
-        name=reader.label("name", None),
-        project=reader.label("project", DEFAULTS["project"]),
-        memory_mib=reader.size("ram", DEFAULTS["ram"], "MiB", MEMORY_MIB),
-        vcpus=reader.count("cpu", DEFAULTS["cpu"], VCPUS),
+        name=name,
+        project=project,
+        memory_mib=memory,
+        vcpus=vcpus,
+        memory_max_mib=reader.size("ram_max", memory, "MiB", (memory, MEMORY_MIB[1])),
+        vcpus_max=reader.count("cpu_max", vcpus, (vcpus, VCPUS[1])),
         disk_gib=reader.size("disk", DEFAULTS["disk"], "GiB", DISK_GIB),
         image=reader.image(),
         node=reader.label("node", None) if raw.get("node") is not None else None,
         tags=reader.strings("tags", _TAG, "1 to 63 of letters, digits and _ . : = -"),
         ssh_authorized_keys=reader.strings("ssh_authorized_keys", _SSH_KEY, "one line of an OpenSSH public key"),
         user_data=reader.user_data(),
+        disks=reader.disks(),
+        protected=reader.flag("protected"),
         given=frozenset(key for key, value in raw.items() if value is not None),
     )
     return spec, reader.problems
+
+
+def parse_disks(raw: Any) -> tuple[DataDisk, ...]:
+    """Read a list of data disks by itself.
+
+    Raises:
+        Invalid: with every problem found.
+    """
+    reader = _Reader({"disks": raw})
+    disks = reader.disks()
+    if reader.problems:
+        raise Invalid(reader.problems)
+    return disks
 
 
 class _Reader:
@@ -141,12 +194,12 @@ class _Reader:
         number = _whole_number(self._value(key, default))
         if number is None or not limits[0] <= number <= limits[1]:
             self.problems.append(
-                f"{key} {_shown(self.raw.get(key))} is not a whole number from {limits[0]} to {limits[1]}"
+                f"{key} {_shown(self._value(key, default))} is not a whole number from {limits[0]} to {limits[1]}"
             )
             return default
         return number
 
-    def size(self, key: str, default: int, unit: str, limits: tuple[int, int]) -> int:
+    def size(self, key: str, default: int | None, unit: str, limits: tuple[int, int]) -> int:
         value = self._value(key, default)
         size = _size_in(value, unit)
         if size is None or not limits[0] <= size <= limits[1]:
@@ -154,8 +207,56 @@ class _Reader:
                 f"{key} {_shown(value)} is not a size from {limits[0]} to {limits[1]} {unit}"
                 f" (a whole number of {unit}, or with a unit like '2GiB')"
             )
-            return default
+            return limits[0] if default is None else default
         return size
+
+    def flag(self, key: str) -> bool:
+        value = self._value(key, False)
+        if not isinstance(value, bool) and str(value).lower() not in ("true", "false", "yes", "no"):
+            self.problems.append(f"{key} {_shown(value)} is neither true nor false")
+        return str(value).lower() in ("true", "yes")
+
+    def disks(self) -> tuple[DataDisk, ...]:
+        value = self._value("disks", ())
+        if not isinstance(value, (list, tuple)) or not all(isinstance(disk, Mapping) for disk in value):
+            self.problems.append("disks is not a list of mappings (name, size, filesystem, mount, serial)")
+            return ()
+        disks = tuple(self._disk(disk) for disk in value)
+        for what, values in (("name", [d.name for d in disks]), ("serial", [d.serial for d in disks])):
+            twice = sorted({value for value in values if values.count(value) > 1})
+            self.problems += [f"disks: {what} {value} is there twice" for value in twice]
+        return disks
+
+    def _disk(self, raw: Mapping[str, Any]) -> DataDisk:
+        reader = _Reader({"size": raw.get("size_gib"), **raw})
+        name = reader.label("name", None)
+        disk = DataDisk(
+            name=name,
+            size_gib=reader.size("size", None, "GiB", DISK_GIB),
+            filesystem=reader.choice("filesystem", FILESYSTEMS),
+            mount=reader.matching("mount", _MOUNT, "an absolute path"),
+            serial=reader.matching("serial", _SERIAL, "1 to 20 of letters, digits, _ and -") or name[:20],
+        )
+        if name in RESERVED_DISKS:
+            reader.problems.append(f"name {name} is taken by a disk that every VM has")
+        if disk.mount and not disk.filesystem:
+            reader.problems.append("mount needs a filesystem")
+        unknown = sorted(set(raw) - {"name", "size", "size_gib", "filesystem", "mount", "serial"})
+        reader.problems += [f"there is no {key}" for key in unknown]
+        self.problems += [f"disks: {name}: {problem}" for problem in reader.problems]
+        return disk
+
+    def choice(self, key: str, choices: tuple[str, ...]) -> str | None:
+        value = self.raw.get(key)
+        if value is not None and value not in choices:
+            self.problems.append(f"{key} {_shown(value)} is none of {', '.join(choices)}")
+        return value
+
+    def matching(self, key: str, pattern: re.Pattern[str], rule: str) -> str | None:
+        value = self.raw.get(key)
+        if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
+            self.problems.append(f"{key} {_shown(value)} is not {rule}")
+        return value
 
     def strings(self, key: str, pattern: re.Pattern[str], rule: str) -> tuple[str, ...]:
         value = self._value(key, ())
@@ -175,6 +276,25 @@ class _Reader:
         # Never show any of it: user-data holds passwords.
         self.problems.append("user_data is not a mapping (cloud-config); text must be parsed as YAML first")
         return None
+
+
+def with_flavor(request: Mapping[str, Any], flavors: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The request with the sizes of its flavor where it gives none of its own.
+
+    Args:
+        flavors: named sizes, each with some of ram, cpu, disk, ram_max and cpu_max.
+
+    Raises:
+        Invalid: there is no such flavor.
+    """
+    name = request.get("flavor")
+    if name is None:
+        return dict(request)
+    if name not in flavors:
+        known = ", ".join(sorted(flavors)) or "no flavors at all (vm_flavors of the inventory)"
+        raise Invalid([f"flavor {_shown(name)} is none of {known}"])
+    given = {key: value for key, value in request.items() if value is not None}
+    return {**flavors[name], **given}
 
 
 def _whole_number(value: Any) -> int | None:

@@ -53,14 +53,56 @@ options:
     description: Golden image to clone the root volume from. Without it only a VM that is there is acted on.
     type: str
   memory_mib:
-    description: Memory in MiB.
+    description: Memory in MiB. A VM that is there is given it, by a restart where it cannot take it while it runs.
+    type: int
+  memory_max_mib:
+    description: Up to here the memory can grow while the VM runs. Default is O(memory_mib).
     type: int
   vcpus:
-    description: Number of virtual CPUs.
+    description: Number of virtual CPUs; like O(memory_mib), compared and changed where the VM is there.
+    type: int
+  vcpus_max:
+    description: Up to here their number can grow while the VM runs. Default is O(vcpus).
     type: int
   disk_gib:
-    description: Size of the root volume in GiB, at least that of the image.
+    description:
+      - Size of the root volume in GiB, at least that of the image. It grows while the VM runs.
+      - Never shrunk; a smaller size than it has is refused.
     type: int
+  disks:
+    description:
+      - All data disks of the VM, each on a volume of its own, on virtio-scsi.
+        Missing ones are made and attached, while the VM runs too.
+      - A data disk of this VM that is not among them is detached. Without this option they are left alone.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: RFC 1123 label; the volume is called C(<vm>.<name>).
+        type: str
+        required: true
+      size_gib:
+        description: Size in GiB. It grows while the VM runs, and is never shrunk.
+        type: int
+        required: true
+      filesystem:
+        description: Made in the guest by cloud-init at its first boot, where the disk is empty.
+        type: str
+        choices: [ext4, xfs, btrfs]
+      mount:
+        description: Where the guest mounts it, from its first boot on.
+        type: str
+      serial:
+        description: What the guest finds it by in C(/dev/disk/by-id), at most 20 characters. Default is the name.
+        type: str
+  remove_detached:
+    description: Move the volumes of data disks that are detached to the trash instead of keeping them.
+    type: bool
+    default: false
+  allow_power_cycle:
+    description: Stop and start the VM where it cannot take a change while it runs; see RV(restart_required).
+    type: bool
+    default: false
   mac:
     description: MAC address of the first network interface.
     type: str
@@ -113,6 +155,16 @@ EXAMPLES = r"""
     mac: "52:54:00:12:34:56"
     ssh_authorized_keys: ["{{ lookup('ansible.builtin.file', '~/.ssh/id_ed25519.pub') }}"]
 
+- name: Give it more memory and a data disk
+  virtfleet.cloud.virt_rbd_vm:
+    name: test-1
+    id: 6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11
+    state: present
+    memory_mib: 2048
+    vcpus: 2
+    disks: [{name: data, size_gib: 20}]
+    allow_power_cycle: true
+
 - name: Delete it; its volumes stay in the trash for a week
   virtfleet.cloud.virt_rbd_vm:
     name: test-1
@@ -132,6 +184,10 @@ actions:
   type: list
   elements: str
   sample: [take_ownership test-1, clone test-1.root, write_seed test-1.seed, define test-1, start test-1]
+restart_required:
+  description: Whether a part of a change is only seen after the VM was stopped and started.
+  returned: success
+  type: bool
 timings_ms:
   description: Milliseconds that each action took, and the total.
   returned: success
@@ -160,8 +216,9 @@ error:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.node_config import NODE_CONFIG
-from ..module_utils.plan import STATES
+from ..module_utils.plan_types import STATES
 from ..module_utils.run import run_vm_module
+from ..module_utils.spec import FILESYSTEMS
 
 ARGUMENT_SPEC = {
     "name": {"type": "str", "required": True},
@@ -171,8 +228,23 @@ ARGUMENT_SPEC = {
     "project": {"type": "str", "default": "default"},
     "image": {"type": "str"},
     "memory_mib": {"type": "int"},
+    "memory_max_mib": {"type": "int"},
     "vcpus": {"type": "int"},
+    "vcpus_max": {"type": "int"},
     "disk_gib": {"type": "int"},
+    "disks": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "size_gib": {"type": "int", "required": True},
+            "filesystem": {"type": "str", "choices": list(FILESYSTEMS)},
+            "mount": {"type": "str"},
+            "serial": {"type": "str"},
+        },
+    },
+    "remove_detached": {"type": "bool", "default": False},
+    "allow_power_cycle": {"type": "bool", "default": False},
     "mac": {"type": "str"},
     "ssh_authorized_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "user_data": {"type": "json", "no_log": True},

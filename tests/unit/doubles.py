@@ -6,11 +6,24 @@ tests/adapters holds them and the real ones to the same behaviour.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import owned_metadata
+from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import (
+    hardware,
+    owned_metadata,
+    volumes,
+    with_hardware,
+)
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Backend, Conflict
-from ansible_collections.virtfleet.cloud.plugins.module_utils.plan import GIB, DomainFacts, ImageFacts, VolumeFacts
+from ansible_collections.virtfleet.cloud.plugins.module_utils.plan_types import (
+    GIB,
+    DomainFacts,
+    DomainView,
+    Hardware,
+    ImageFacts,
+    VolumeFacts,
+)
 
 
 @dataclass
@@ -51,6 +64,13 @@ class FakeCeph:
     def volume(self, name: str) -> VolumeFacts | None:
         return self.world.volumes.get(name)
 
+    def volumes(self, vm: str) -> dict[str, VolumeFacts]:
+        return {
+            name: volume
+            for name, volume in self.world.volumes.items()
+            if name.startswith(f"{vm}.") and name.partition(".")[2] not in ("root", "seed")
+        }
+
     def image(self, name: str) -> ImageFacts | None:
         return self.world.images.get(name)
 
@@ -70,6 +90,12 @@ class FakeCeph:
             raise Backend("shrinks")
         self.world.mutate("grow")
         self.world.volumes[volume] = replace(self.world.volumes[volume], size_bytes=size_bytes)
+
+    def create_disk(self, volume: str, size_bytes: int, vm_id: str) -> None:
+        if volume in self.world.volumes:
+            raise Backend("exists")
+        self.world.mutate("create_disk")
+        self.world.volumes[volume] = VolumeFacts(size_bytes, None, vm_id, None, 0)
 
     def mark(self, volume: str, vm_id: str, request_sha256: str) -> None:
         marked = replace(self._existing(volume), vm_id=vm_id)
@@ -136,7 +162,63 @@ class FakeHypervisor:
         name = xml.split("<name>")[1].split("</name>")[0]
         uuid = xml.split("<uuid>")[1].split("</uuid>")[0]
         self.world.xml[name] = xml
-        self.world.domains[name] = DomainFacts(uuid, "stopped", owned.id if owned else None)
+        view = DomainView(hardware(xml), volumes(xml))
+        self.world.domains[name] = DomainFacts(uuid, "stopped", owned.id if owned else None, view)
+
+    def redefine(self, name: str, wanted: Hardware, request_sha256: str) -> None:
+        domain = self._existing(name)
+        self.world.mutate("redefine")
+        xml = with_hardware(self.world.xml[name], wanted, request_sha256)
+        self.world.xml[name] = xml
+        self.world.domains[name] = replace(domain, defined=DomainView(hardware(xml), volumes(xml)))
+
+    def set_memory(self, name: str, memory_mib: int) -> None:
+        self._set_live("set_memory", name, memory_mib=memory_mib)
+
+    def set_vcpus(self, name: str, count: int) -> None:
+        self._set_live("set_vcpus", name, vcpus=count)
+
+    def _set_live(self, action: str, name: str, **hardware_changes: int) -> None:
+        domain = self._existing(name)
+        if domain.live is None:
+            raise Backend(f"cannot {action} a domain that is stopped")
+        changed = replace(domain.live.hardware, **hardware_changes)
+        if changed.memory_mib > changed.memory_max_mib or changed.vcpus > changed.vcpus_max:
+            raise Backend("above the maximum")
+        self.world.mutate(action)
+        self.world.domains[name] = replace(domain, live=replace(domain.live, hardware=changed))
+
+    def grow_online(self, name: str, volume: str, size_bytes: int) -> None:
+        domain = self._existing(name)
+        if domain.live is None or volume not in domain.live.volumes:
+            raise Backend("not open")
+        self.world.mutate("grow_online")
+        self.world.volumes[volume] = replace(self.world.volumes[volume], size_bytes=size_bytes)
+
+    def attach(self, name: str, disk: Callable[[str], str], defined: bool, live: bool) -> None:
+        domain = self._existing(name)
+        added = volumes(f"<domain><devices>{disk(self.world.xml[name])}</devices></domain>")
+        self.world.mutate("attach")
+        for side, wanted in (("defined", defined), ("live", live)):
+            view = getattr(domain, side)
+            if wanted:
+                if added.keys() & view.volumes.keys():
+                    raise Backend("attached already")
+                domain = replace(domain, **{side: replace(view, volumes={**view.volumes, **added})})
+        self.world.domains[name] = domain
+
+    def detach(self, name: str, volume: str, defined: bool, live: bool) -> bool:
+        domain = self._existing(name)
+        self.world.mutate("detach")
+        if live and not self.world.guest_obeys:
+            return False
+        for side, wanted in (("defined", defined), ("live", live)):
+            view = getattr(domain, side)
+            if wanted:
+                rest = {name: target for name, target in view.volumes.items() if name != volume}
+                domain = replace(domain, **{side: replace(view, volumes=rest)})
+        self.world.domains[name] = domain
+        return True
 
     def _existing(self, name: str) -> DomainFacts:
         if name not in self.world.domains:
@@ -148,7 +230,8 @@ class FakeHypervisor:
         if domain.state not in from_states:
             raise Backend(f"cannot {action} a domain that is {domain.state}")
         self.world.mutate(action)
-        self.world.domains[name] = replace(domain, state=state)
+        live = None if state == "stopped" else domain.live or domain.defined
+        self.world.domains[name] = replace(domain, state=state, live=live)
 
     def start(self, name: str) -> None:
         self._become("start", name, "running", ("stopped",))

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import VirtfleetError
-from ansible_collections.virtfleet.cloud.plugins.module_utils.plan import (
+from ansible_collections.virtfleet.cloud.plugins.module_utils.plan import decide
+from ansible_collections.virtfleet.cloud.plugins.module_utils.plan_types import (
     GIB,
     Build,
     Desired,
@@ -17,7 +18,6 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.plan import (
     Observed,
     Step,
     VolumeFacts,
-    decide,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,12 +62,21 @@ def test_a_create_from_nothing() -> None:
     assert plan.actions == [
         "take_ownership a", "clone a.root", "grow a.root", "mark a.root", "write_seed a.seed", "define a", "start a",
     ]  # fmt: skip
-    assert plan.before == {"state": "absent", "owner": None, "root": "absent", "seed": "absent"}
+    assert plan.before == {
+        "state": "absent",
+        "owner": None,
+        "root": "absent",
+        "seed": "absent",
+        "hardware": None,
+        "disks": {},
+    }
     assert plan.after == {
         "state": "running",
         "owner": "node-1",
         "root": {"size_gib": "10", "parent": "img@golden"},
         "seed": "present",
+        "hardware": None,
+        "disks": {},
     }
 
 

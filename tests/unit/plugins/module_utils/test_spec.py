@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Invalid
-from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import VmSpec, parse_request
+from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import VmSpec, parse_request, with_flavor
 
 
 def problems_of(**raw: object) -> list[str]:
@@ -16,7 +19,52 @@ def problems_of(**raw: object) -> list[str]:
 
 def test_defaults_fill_what_is_not_given() -> None:
     spec = parse_request({"name": "test-1", "ram": None})
-    assert spec == VmSpec("test-1", "default", 1024, 1, 10, "debian-13", given=frozenset({"name"}))
+    expected = VmSpec("test-1", "default", 1024, 1, 10, "debian-13", given=frozenset({"name"}))
+    assert spec == replace(expected, memory_max_mib=1024, vcpus_max=1)
+
+
+@pytest.mark.parametrize(
+    ("disks", "problem"),
+    [
+        ("data", "disks is not a list of mappings (name, size, filesystem, mount, serial)"),
+        ([{"name": "data"}], "disks: data: size None is not a size from 1 to 65536 GiB"),
+        ([{"name": "root", "size": 1}], "disks: root: name root is taken by a disk that every VM has"),
+        ([{"name": "a/b", "size": 1}], "disks: a/b: name 'a/b' is not a DNS label"),
+        ([{"name": "a", "size": 1}, {"name": "a", "size": 2, "serial": "x"}], "disks: name a is there twice"),
+        ([{"name": "a", "size": 1, "serial": "b"}, {"name": "b", "size": 2}], "disks: serial b is there twice"),
+        ([{"name": "a", "size": 1, "filesystem": "ntfs"}], "disks: a: filesystem 'ntfs' is none of ext4, xfs, btrfs"),
+        ([{"name": "a", "size": 1, "mount": "/srv"}], "disks: a: mount needs a filesystem"),
+        ([{"name": "a", "size": 1, "mount": "srv", "filesystem": "ext4"}], "mount 'srv' is not an absolute path"),
+        ([{"name": "a", "size": 1, "sise": 1}], "disks: a: there is no sise"),
+    ],
+)
+def test_data_disks_that_cannot_be(disks: Any, problem: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        parse_request({"name": "a", "disks": disks})
+    assert problem in str(refused.value)
+
+
+def test_data_disks_have_a_serial_to_be_found_by() -> None:
+    (disk,) = parse_request({"name": "a", "disks": [{"name": "a-rather-long-name-for-it", "size": "2TiB"}]}).disks
+    assert (disk.serial, disk.size_gib) == ("a-rather-long-name-f", 2048)
+
+
+def test_a_flavor_is_what_is_not_given() -> None:
+    flavors = {"small": {"ram": 512, "cpu": 1, "disk": 5}}
+    assert with_flavor({"flavor": "small", "ram": 768, "cpu": None}, flavors) == {
+        "flavor": "small", "ram": 768, "cpu": 1, "disk": 5,
+    }  # fmt: skip
+    assert with_flavor({"ram": 1}, flavors) == {"ram": 1}
+    with pytest.raises(Invalid, match="flavor 'big' is none of small"):
+        with_flavor({"flavor": "big"}, flavors)
+
+
+def test_maxima_are_at_least_what_is_asked_for() -> None:
+    spec = parse_request({"name": "a", "ram": 512, "ram_max": "2GiB", "cpu": 2, "cpu_max": 4})
+    assert (spec.memory_mib, spec.memory_max_mib, spec.vcpus, spec.vcpus_max) == (512, 2048, 2, 4)
+    with pytest.raises(Invalid) as refused:
+        parse_request({"name": "a", "ram": 512, "ram_max": 256, "cpu": 2, "cpu_max": 1})
+    assert [problem.split()[0] for problem in refused.value.problems] == ["ram_max", "cpu_max"]
 
 
 @pytest.mark.parametrize("name", ["a", "a1", "1a", "web-01", "x" * 63])
