@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from ..module_utils.cloud_init import parse_user_data
 from ..module_utils.errors import Invalid
 from ..module_utils.registry import Claim, Registry
-from ..module_utils.spec import VmSpec, read_request
+from ..module_utils.spec import VmSpec, read_request, with_flavor
 from ..plugin_utils.registry_action import RegistryAction, change_result
 
 
@@ -23,7 +23,7 @@ class ActionModule(RegistryAction):
         "project": {"type": "str"},
         "intent": {
             "type": "str",
-            "choices": ["create", "start", "stop", "suspend", "resume", "delete"],
+            "choices": ["create", "start", "stop", "suspend", "resume", "delete", "change"],
             "default": "create",
         },
         "request": {"type": "dict", "default": {}},
@@ -55,32 +55,44 @@ class ActionModule(RegistryAction):
         change = registry.refresh(arguments["observed"])
         return {"names": sorted(change.after)} | change_result(change)
 
-    @staticmethod
-    def _claim(registry: Registry, arguments: dict[str, Any], actor: str) -> Claim:
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Entry point."""
+        self._flavors = self._templar.template((task_vars or {}).get("vm_flavors") or {})
+        return super().run(tmp, task_vars)
+
+    def _claim(self, registry: Registry, arguments: dict[str, Any], actor: str) -> Claim:
         name, seconds = arguments["name"], arguments["lease_seconds"]
+        if arguments["intent"] == "change":
+            changes = with_flavor(arguments["request"], self._flavors)
+            return registry.claim_change(name, changes, actor, seconds)
         if arguments["intent"] != "create":
             return registry.claim_existing(name, arguments["intent"], actor, seconds)
-        spec, problems = _read(arguments)
+        spec, problems = _read(arguments, self._flavors)
         return registry.claim_new(spec, actor, seconds, problems)
 
 
-def _read(arguments: dict[str, Any]) -> tuple[VmSpec, list[str]]:
+def _read(arguments: dict[str, Any], flavors: dict[str, Any]) -> tuple[VmSpec, list[str]]:
     """The request as a spec, with everything that is wrong with it."""
     request = {"project": arguments["project"]} | arguments["request"] | {"name": arguments["name"]}
     unreadable: tuple[str, ...] = ()
     try:
-        request["user_data"] = parse_user_data(request.get("user_data"))
+        request = with_flavor(request, flavors)
     except Invalid as error:
         unreadable = error.problems
+    try:
+        request["user_data"] = parse_user_data(request.get("user_data"))
+    except Invalid as error:
+        unreadable += error.problems
         request["user_data"] = None
     spec, problems = read_request(request)
     return spec, [*problems, *unreadable]
 
 
 def _claim_view(claim: Claim, intent: str) -> dict[str, Any]:
-    # A lease is bookkeeping that the record takes away again; only a reservation is a change.
+    # A lease is bookkeeping that the record takes away again; only what is reserved is a change.
+    reserved = {"create": claim.needed, "change": claim.change.changed}
     return change_result(claim.change) | {
-        "changed": claim.needed and intent == "create",
+        "changed": reserved.get(intent, False),
         "needed": claim.needed,
         "resume": claim.resume,
         "lease": claim.lease,

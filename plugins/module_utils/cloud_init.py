@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .errors import Backend, Invalid
-from .spec import VmSpec, digest
+from .spec import DataDisk, VmSpec, digest
 
 try:
     import pycdlib
@@ -109,8 +109,32 @@ def _user_data(spec: VmSpec) -> dict[str, Any]:
         "disable_root": True,
         "growpart": {"mode": "auto", "devices": ["/"]},
         "resize_rootfs": True,
+        **_data_disks(spec.disks),
     }
     return _merge(ours, spec.user_data or {})
+
+
+def _data_disks(disks: tuple[DataDisk, ...]) -> dict[str, Any]:
+    """Make and mount the file systems that were asked for; one that is there already is kept."""
+    formatted = [disk for disk in disks if disk.filesystem]
+    if not formatted:
+        return {}
+    return {
+        "fs_setup": [
+            {"device": _device(disk), "filesystem": disk.filesystem, "partition": "none", "overwrite": False}
+            for disk in formatted
+        ],
+        "mounts": [
+            [_device(disk), disk.mount, disk.filesystem, "defaults,nofail", "0", "2"]
+            for disk in formatted
+            if disk.mount
+        ],
+    }
+
+
+def _device(disk: DataDisk) -> str:
+    """How udev calls a disk of QEMU's on virtio-scsi."""
+    return f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{disk.serial}"
 
 
 def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,3 +42,29 @@ def place(spec: VmSpec, nodes: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]
             "no_capacity", f"No node has room for {spec.name}", "Make it smaller, or free some room.", reasons
         )
     return max(fitting, key=lambda entry: entry[:2])[2]
+
+
+def refuse_without_room(row: Mapping[str, Any], spec: VmSpec, nodes: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse to let a VM grow beyond what its node has; one that shrinks always fits.
+
+    Args:
+        row: the VM as it is (node, memory_mib, vcpus), which counts as used.
+
+    Raises:
+        VirtfleetError: no_capacity.
+    """
+    node = next(node for node in nodes if node["name"] == row["node"])
+    memory = node["memory_mib"] - node["used_memory_mib"] + row["memory_mib"]
+    vcpus = node["vcpus"] * VCPU_OVERCOMMIT - node["used_vcpus"] + row["vcpus"]
+    reasons = []
+    if spec.memory_mib > max(memory, row["memory_mib"]):
+        reasons.append(f"{memory} MiB of memory for it, {spec.memory_mib} needed")
+    if spec.vcpus > max(vcpus, row["vcpus"]):
+        reasons.append(f"{vcpus} virtual CPUs for it, {spec.vcpus} needed")
+    if reasons:
+        raise VirtfleetError(
+            "no_capacity",
+            f"Node {node['name']} has no room for {spec.name} to grow",
+            "Move it to another node, or free some room.",
+            reasons,
+        )

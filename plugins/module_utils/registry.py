@@ -13,9 +13,9 @@ from typing import Any
 
 from . import registry_rows as rows
 from .errors import Backend, Conflict, Unreachable, VirtfleetError
-from .placement import place
+from .placement import place, refuse_without_room
 from .registry_cache import CacheSettings, NodeCache
-from .spec import VmSpec
+from .spec import VmSpec, changed_request
 
 try:
     import psycopg2
@@ -54,6 +54,12 @@ class Change:
     @property
     def changed(self) -> bool:
         return self.before != self.after
+
+    def difference(self) -> dict[str, list[Any]]:
+        """From what to what each field changed."""
+        fields = (*self.before, *(field for field in self.after if field not in self.before))
+        values = {field: [self.before.get(field), self.after.get(field)] for field in fields}
+        return {field: value for field, value in values.items() if value[0] != value[1]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +181,34 @@ class Registry:
             state = "deleting" if intent == "delete" else row["state"]
             lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, state)
             return _claimed(cursor, name, lease, row)
+
+    def claim_change(self, name: str, request: Mapping[str, Any], actor: str, lease_seconds: int) -> Claim:
+        """Give a VM that is there other sizes, data disks or protection, and take its lease for doing it.
+
+        Args:
+            request: the variables of create_vm.yml that are to be other than they are. `attach` is a data disk to add
+                or grow, `detach` the name of one to take away.
+
+        Raises:
+            NotFound: there is none of this name.
+            Conflict: it is half-made or half-deleted.
+            Invalid: the new values are no good, or a disk would shrink.
+            VirtfleetError: busy, or no_capacity on its node.
+        """
+        with self._transaction() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_CLAIM_LOCK,))
+            row = rows.existing(cursor, name)
+            rows.refuse_leased(row)
+            rows.refuse_half_deleted(row)
+            rows.refuse_half_made(row)
+            spec = changed_request(rows.as_request(row), request)
+            refuse_without_room(row, spec, rows.nodes_with_use(cursor))
+            rows.change(cursor, row, spec)
+            lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, row["state"])
+            claim = _claimed(cursor, name, lease, row)
+            if claim.change.changed:
+                rows.event(cursor, row["id"], actor, "change", claim.change.difference())
+            return claim
 
     def record(
         self, name: str, lease: str, actor: str, state: str | None, step: str | None, error: Mapping[str, Any] | None

@@ -16,7 +16,8 @@ from .spec import VmSpec
 
 COLUMNS = """id::text, name, project, node, state, memory_mib, vcpus, disk_gib, image, mac::text,
     host(ip) AS ip, tags,
-    to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at, step, error"""
+    to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at, step, error, spec,
+    protected"""
 
 
 def _lease(actor: str) -> str:
@@ -27,7 +28,7 @@ def _lease(actor: str) -> str:
 def find(cursor: Any, name: str) -> dict[str, Any] | None:
     """The VM of this name that is not deleted, locked until the transaction ends."""
     cursor.execute(
-        f"""SELECT {COLUMNS}, made, protected, lease_by, lease_until, lease_until >= now() AS leased, spec,
+        f"""SELECT {COLUMNS}, made, lease_by, lease_until, lease_until >= now() AS leased,
                to_char(updated_at AT TIME ZONE 'UTC', 'HH24:MI:SS "UTC"') AS lease_begins,
                to_char(lease_until AT TIME ZONE 'UTC', 'HH24:MI:SS "UTC"') AS lease_ends
             FROM vm WHERE name = %s AND state <> 'deleted' FOR UPDATE""",
@@ -92,11 +93,16 @@ def differences(row: Mapping[str, Any], spec: VmSpec) -> list[str]:
         "image": ("image", spec.image),
         "node": ("node", spec.node),
         "tags": ("tags", list(spec.tags)),
+        "ram_max": ("memory_max_mib", spec.memory_max_mib),
+        "cpu_max": ("vcpus_max", spec.vcpus_max),
+        "disks": ("disks", [disk.as_dict() for disk in spec.disks]),
+        "protected": ("protected", spec.protected),
     }
+    there = shown(row)
     found = [
-        f"{name} is {row[column]}, not {value}"
+        f"{name} is {there[column]}, not {value}"
         for name, (column, value) in wanted.items()
-        if name in spec.given and row[column] != value
+        if name in spec.given and there[column] != value
     ]
     return found + [f"{name} differs" for name in _other_seed_fields(row, spec) if name in spec.given]
 
@@ -162,7 +168,8 @@ def insert(cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int)
         "image": spec.image,
         "mac": _free_mac(cursor),
         "tags": list(spec.tags),
-        "spec": json.dumps(_seed_request(spec)),
+        "protected": spec.protected,
+        "spec": json.dumps(_seed_request(spec) | _growable(spec)),
     }
     columns, values = ", ".join(row), ", ".join(f"%({column})s" for column in row)
     cursor.execute(f"INSERT INTO vm ({columns}) VALUES ({values})", row)
@@ -173,6 +180,41 @@ def insert(cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int)
 def _seed_request(spec: VmSpec) -> dict[str, Any]:
     """What the user asked of the seed; of user-data only the digest, as it may hold secrets."""
     return {"user_data_sha256": spec.user_data_sha256, "ssh_authorized_keys": list(spec.ssh_authorized_keys)}
+
+
+def _growable(spec: VmSpec) -> dict[str, Any]:
+    """What of a VM can change and has no column of its own."""
+    return {
+        "memory_max_mib": spec.memory_max_mib,
+        "vcpus_max": spec.vcpus_max,
+        "disks": [disk.as_dict() for disk in spec.disks],
+    }
+
+
+def change(cursor: Any, row: Mapping[str, Any], spec: VmSpec) -> None:
+    """Give a VM other sizes and data disks."""
+    cursor.execute(
+        """UPDATE vm SET memory_mib = %s, vcpus = %s, disk_gib = %s, protected = %s, spec = spec || %s,
+               updated_at = now() WHERE id = %s""",
+        (spec.memory_mib, spec.vcpus, spec.disk_gib, spec.protected, json.dumps(_growable(spec)), row["id"]),
+    )
+
+
+def as_request(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What create_vm.yml would have to be given to make this VM, without its seed."""
+    vm = shown(row)
+    names = {
+        "name": "name", "project": "project", "ram": "memory_mib", "cpu": "vcpus", "disk": "disk_gib", "image": "image",
+        "node": "node", "tags": "tags", "ram_max": "memory_max_mib", "cpu_max": "vcpus_max", "disks": "disks",
+        "protected": "protected",
+    }  # fmt: skip
+    return {name: vm[column] for name, column in names.items()}
+
+
+def refuse_half_made(row: Mapping[str, Any]) -> None:
+    """Only a VM that was made can be changed."""
+    if not row["made"]:
+        raise Conflict(f"VM {row['name']} is half-made", "Finish that first: create_vm.yml with the same values.")
 
 
 def _free_mac(cursor: Any) -> str:
@@ -200,20 +242,28 @@ def node(cursor: Any, name: str) -> dict[str, str]:
 
 _SHOWN = (
     "id", "name", "project", "node", "state", "memory_mib", "vcpus", "disk_gib", "image", "mac", "ip", "tags",
-    "created_at", "step", "error",
+    "created_at", "step", "error", "protected",
 )  # fmt: skip
 
 
 _DIFFED = (
     "name", "project", "node", "state", "memory_mib", "vcpus", "disk_gib", "image", "tags", "step", "error",
+    "memory_max_mib", "vcpus_max", "disks", "protected",
 )  # fmt: skip
 
 
 def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     """The VM in the result shape."""
-    return {key: row[key] for key in _SHOWN} | {"console": f"virsh -c qemu:///system console {row['name']}"}
+    growable = {
+        "memory_max_mib": row["spec"].get("memory_max_mib", row["memory_mib"]),
+        "vcpus_max": row["spec"].get("vcpus_max", row["vcpus"]),
+        "disks": row["spec"].get("disks", []),
+    }
+    console = f"virsh -c qemu:///system console {row['name']}"
+    return {key: row[key] for key in _SHOWN} | growable | {"console": console}
 
 
 def view(row: Mapping[str, Any]) -> dict[str, Any]:
     """The VM in diffs: without what is drawn by lot (id, mac), so that check mode shows the same as the run."""
-    return {key: row[key] for key in _DIFFED}
+    vm = shown(row)
+    return {key: vm[key] for key in _DIFFED}

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .errors import Invalid
@@ -57,8 +57,9 @@ class DataDisk:
     serial: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The disk as results, the registry and module parameters hold it."""
-        return {field: getattr(self, field) for field in self.__slots__}
+        """The disk as results, the registry and module parameters hold it, without what was not asked for."""
+        values = {field: getattr(self, field) for field in self.__slots__}
+        return {field: value for field, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +277,61 @@ class _Reader:
         # Never show any of it: user-data holds passwords.
         self.problems.append("user_data is not a mapping (cloud-config); text must be parsed as YAML first")
         return None
+
+
+def changed_request(current: Mapping[str, Any], changes: Mapping[str, Any]) -> VmSpec:
+    """A VM as it is (the variables of create_vm.yml) with some of them changed.
+
+    Memory and virtual CPUs lift their maxima with them where these are not given.
+
+    Args:
+        changes: variables of create_vm.yml; `attach` is a data disk to add or grow, `detach` the name of one to leave
+            out.
+
+    Raises:
+        Invalid: the result is no good, or a disk would shrink.
+    """
+    given = {key: value for key, value in changes.items() if value is not None}
+    merged = {**current, **given}
+    for size, maximum in (("ram", "ram_max"), ("cpu", "cpu_max")):
+        if size in given and maximum not in given:
+            merged[maximum] = None
+    merged["disks"] = _changed_disks(merged["disks"], given)
+    spec, problems = read_request(merged)
+    wide = replace(
+        spec,
+        memory_max_mib=max(spec.memory_max_mib, current["ram_max"] if "ram_max" not in given else 0),
+        vcpus_max=max(spec.vcpus_max, current["cpu_max"] if "cpu_max" not in given else 0),
+    )
+    problems += _shrinking(current, spec) if not problems else []
+    if problems:
+        raise Invalid(problems)
+    return wide
+
+
+def _changed_disks(disks: Any, changes: Mapping[str, Any]) -> Any:
+    """The list of data disks with one added, grown, or left out; what is no list of them is refused later."""
+    if not isinstance(disks, (list, tuple)) or not {"attach", "detach"} & set(changes):
+        return disks
+    attach, detach = changes.get("attach"), changes.get("detach")
+    by_name = {disk["name"]: disk for disk in disks if disk["name"] != detach}
+    if attach:
+        given = {key: value for key, value in attach.items() if value is not None}
+        before = dict(by_name.get(attach["name"], {}))
+        if "size" in given:
+            before.pop("size_gib", None)
+        by_name[attach["name"]] = {**before, **given}
+    return list(by_name.values())
+
+
+def _shrinking(current: Mapping[str, Any], spec: VmSpec) -> list[str]:
+    sizes = {disk.name: disk.size_gib for disk in spec.disks}
+    before = {"root": current["disk"]} | {disk["name"]: disk["size_gib"] for disk in current["disks"]}
+    return [
+        f"disk {name} has {size} GiB and is never shrunk, not to {after} GiB"
+        for name, size in before.items()
+        if (after := ({"root": spec.disk_gib} | sizes).get(name, size)) < size
+    ]
 
 
 def with_flavor(request: Mapping[str, Any], flavors: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

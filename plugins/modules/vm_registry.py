@@ -36,12 +36,18 @@ options:
     description: Project of a new VM.
     type: str
   intent:
-    description: What the claim is for. Only V(create) makes a VM.
+    description:
+      - What the claim is for. Only V(create) makes a VM.
+      - V(change) gives it other sizes, data disks or protection, by O(request).
     type: str
-    choices: [create, start, stop, suspend, resume, delete]
+    choices: [create, start, stop, suspend, resume, delete, change]
     default: create
   request:
-    description: What the user asked for, by the names that create_vm.yml takes. Values that are null are defaults.
+    description:
+      - What the user asked for, by the names that create_vm.yml takes. Values that are null are defaults.
+      - A C(flavor) in it is looked up in the variable C(vm_flavors).
+      - With O(intent=change) only what is to be different.
+        C(attach) is a data disk to add or grow, C(detach) the name of one to take away.
     type: dict
     default: {}
   lease:

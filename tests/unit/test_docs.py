@@ -57,6 +57,6 @@ def test_every_variable_of_a_user_playbook_is_described_and_read(playbook: Path)
         assert variable["description"].endswith("."), name
     included = " ".join(path.read_text() for path in (ROOT / "playbooks" / "tasks").glob("*.yml"))
     text = playbook.read_text() + included
-    whole = re.search(r"request: \"{{ __request }}", text)
+    whole = re.search(r"(request|__changes): \"{{ __request }}", playbook.read_text())
     assert [name for name in variables if not whole and not re.search(rf"__request\.{name}\b", text)] == []
     assert "__request: \"{{ lookup('virtfleet.cloud.request') }}\"" in text
