@@ -23,7 +23,7 @@ class ActionModule(RegistryAction):
         "project": {"type": "str"},
         "intent": {
             "type": "str",
-            "choices": ["create", "start", "stop", "suspend", "resume", "delete", "change"],
+            "choices": ["create", "start", "stop", "suspend", "resume", "delete", "change", "undelete"],
             "default": "create",
         },
         "request": {"type": "dict", "default": {}},
@@ -65,6 +65,8 @@ class ActionModule(RegistryAction):
         if arguments["intent"] == "change":
             changes = with_flavor(arguments["request"], self._flavors)
             return registry.claim_change(name, changes, actor, seconds)
+        if arguments["intent"] == "undelete":
+            return registry.claim_deleted(name, actor, seconds)
         if arguments["intent"] != "create":
             return registry.claim_existing(name, arguments["intent"], actor, seconds)
         spec, problems = _read(arguments, self._flavors)
@@ -90,7 +92,7 @@ def _read(arguments: dict[str, Any], flavors: dict[str, Any]) -> tuple[VmSpec, l
 
 def _claim_view(claim: Claim, intent: str) -> dict[str, Any]:
     # A lease is bookkeeping that the record takes away again; only what is reserved is a change.
-    reserved = {"create": claim.needed, "change": claim.change.changed}
+    reserved = {"create": claim.needed, "change": claim.change.changed, "undelete": claim.needed}
     return change_result(claim.change) | {
         "changed": reserved.get(intent, False),
         "needed": claim.needed,

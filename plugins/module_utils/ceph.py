@@ -22,7 +22,7 @@ else:
     HAS_CEPH = True
 
 GOLDEN_SNAPSHOT = "golden"
-_VM_ID = "virtfleet.vm_id"
+VM_ID_KEY = "virtfleet.vm_id"
 _SEED = "virtfleet.seed_sha256"
 _REQUEST = "virtfleet.request_sha256"
 _CONNECT_SECONDS = 10
@@ -91,7 +91,7 @@ class Ceph:
                     # Our own read-only handle does not watch the header, so every watcher is somebody else.
                     watchers = len(list(image.watchers_list()))
                     return VolumeFacts(
-                        image.size(), _parent(image), metadata.get(_VM_ID), metadata.get(_SEED), watchers
+                        image.size(), _parent(image), metadata.get(VM_ID_KEY), metadata.get(_SEED), watchers
                     )
             except rbd.ImageNotFound:
                 return None
@@ -130,14 +130,14 @@ class Ceph:
                 pass  # Left behind by a run that was cut off.
             with rbd.Image(self.ioctx, making) as image:
                 image.resize(size_bytes, allow_shrink=True)
-                image.metadata_set(_VM_ID, vm_id)
+                image.metadata_set(VM_ID_KEY, vm_id)
             self._rbd.rename(self.ioctx, making, volume)
 
     def mark(self, volume: str, vm_id: str, request_sha256: str) -> None:
         """Write into the volume's metadata which VM it belongs to, and the digest of what was asked for."""
         with as_our_errors(f"marking volume {volume}"), rbd.Image(self.ioctx, volume) as image:
             image.metadata_set(_REQUEST, request_sha256)
-            image.metadata_set(_VM_ID, vm_id)
+            image.metadata_set(VM_ID_KEY, vm_id)
 
     def write_seed(self, volume: str, content: bytes, vm_id: str, sha256: str) -> None:
         """Make the seed volume, or write it anew; the digest goes in last, so that a torn write is seen."""
@@ -148,7 +148,7 @@ class Ceph:
             except rbd.ImageExists:
                 new = False
             with rbd.Image(self.ioctx, volume) as image:
-                image.metadata_set(_VM_ID, vm_id)
+                image.metadata_set(VM_ID_KEY, vm_id)
                 if not new:
                     image.metadata_set(_SEED, "")
                     image.resize(len(content), allow_shrink=True)

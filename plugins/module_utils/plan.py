@@ -15,7 +15,7 @@ from typing import Any
 
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
 from .plan_changes import change_steps, new_disk_steps
-from .plan_types import GIB, STATES, Build, Desired, ImageFacts, Observed, Plan, Step, VolumeFacts
+from .plan_types import GIB, STATES, Build, Desired, ImageFacts, Observed, Plan, Step, TrashedVolume, VolumeFacts
 
 
 def decide(desired: Desired, observed: Observed) -> Plan:
@@ -84,12 +84,33 @@ def _make(desired: Desired, observed: Observed) -> list[Step]:
     steps = []
     if observed.owner is None:
         steps.append(Step("take_ownership", desired.name))
+    if desired.restore:
+        return [*steps, *_restore_steps(desired, observed), Step("define", desired.name)]
     steps += _root_steps(desired, build, observed)
     if observed.seed is None or observed.seed.seed_sha256 != build.seed_sha256:
         steps.append(Step("write_seed", desired.seed_volume))
     steps += new_disk_steps(desired, observed)
     steps.append(Step("define", desired.name))
     return steps
+
+
+def _restore_steps(desired: Desired, observed: Observed) -> list[Step]:
+    """Everything of this VM that is in the trash, each volume as it was deleted last."""
+    volumes = {desired.root_volume: observed.root, desired.seed_volume: observed.seed, **observed.others}
+    there = {name for name, volume in volumes.items() if volume is not None}
+    latest: dict[str, TrashedVolume] = {}
+    for volume in observed.trashed:
+        if volume.vm_id == desired.id:
+            latest.setdefault(volume.name, volume)
+    data = [desired.volume(disk.name) for disk in desired.sizes.disks or ()]
+    wanted = [desired.root_volume, desired.seed_volume, *data]
+    missing = [name for name in wanted if name not in there and name not in latest]
+    if missing:
+        raise NotFound(
+            f"The trash does not hold {', '.join(missing)} of VM {desired.name}",
+            "It was purged, or its retention is over; restore a backup, or create the VM anew.",
+        )
+    return [Step("restore", name, {"volume": volume}) for name, volume in latest.items() if name not in there]
 
 
 def _root_steps(desired: Desired, build: Build, observed: Observed) -> list[Step]:
@@ -267,6 +288,15 @@ def _grown(view: dict[str, Any], step: Step, desired: Desired) -> None:
         view["disks"][step.target] |= size
 
 
+def _restored(view: dict[str, Any], step: Step, desired: Desired) -> None:
+    # How large it is, and what it hangs on, is not looked up in the trash.
+    parts = {desired.root_volume: "root", desired.seed_volume: "seed"}
+    if step.target in parts:
+        view[parts[step.target]] = "present"
+    else:
+        view["disks"][step.target] = {"attached": False}
+
+
 def _created(view: dict[str, Any], step: Step, _desired: Desired) -> None:
     view["disks"][step.target] = {"size_gib": _gib(step.detail["size_bytes"]), "attached": False}
 
@@ -279,6 +309,7 @@ _VIEW_AFTER: dict[str, Callable[[dict[str, Any], Step, Desired], None]] = {
     "attach": lambda view, step, desired: view["disks"][step.target].update(attached=True),
     "detach": lambda view, step, desired: view["disks"][step.target].update(attached=False),
     "create_disk": _created,
+    "restore": _restored,
     "define": _define,
     "undefine": _undefine,
     "trash": _gone,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from .spec import DataDisk
@@ -64,6 +65,17 @@ class VolumeFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class TrashedVolume:
+    """A volume in the trash. Until `expires_at` nobody but us removes it."""
+
+    trash_id: str
+    name: str
+    vm_id: str
+    deleted_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ImageFacts:
     """A golden image: its size, and the pinned snapshot that volumes are cloned from."""
 
@@ -75,7 +87,7 @@ class ImageFacts:
 class Observed:
     """Everything about one VM on one node and in the pool. None means: seen to be absent (never: could not be read).
 
-    `others` are the volumes of the VM beside root and seed, by name.
+    `others` are the volumes of the VM beside root and seed, by name; `trashed` those in the trash, where they matter.
     """
 
     domain: DomainFacts | None
@@ -84,6 +96,7 @@ class Observed:
     image: ImageFacts | None
     owner: str | None
     others: Mapping[str, VolumeFacts] = field(default_factory=dict)
+    trashed: tuple[TrashedVolume, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +127,7 @@ class Desired:
 
     Attributes:
         allow_power_cycle: a change that a running VM cannot take is made by stopping and starting it.
+        restore: the volumes are to come from the trash, not from the image.
         remove_detached: a data disk that is detached goes to the trash instead of being kept.
     """
 
@@ -127,6 +141,7 @@ class Desired:
     sizes: Sizes = Sizes()
     allow_power_cycle: bool = False
     remove_detached: bool = False
+    restore: bool = False
 
     def volume(self, disk: str) -> str:
         """The volume of a disk of this VM."""

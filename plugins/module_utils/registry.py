@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import registry_rows as rows
-from .errors import Backend, Conflict, Unreachable, VirtfleetError
+from .errors import Backend, Conflict, NotFound, Unreachable, VirtfleetError
 from .placement import place, refuse_without_room
 from .registry_cache import CacheSettings, NodeCache
-from .spec import VmSpec, changed_request
+from .spec import VmSpec, changed_request, parse_request
 
 try:
     import psycopg2
@@ -182,6 +182,33 @@ class Registry:
             lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, state)
             return _claimed(cursor, name, lease, row)
 
+    def claim_deleted(self, name: str, actor: str, lease_seconds: int) -> Claim:
+        """Take a VM that was deleted back into the registry, on a node with room, to bring its volumes back.
+
+        Raises:
+            NotFound: none of this name was deleted.
+            Conflict: one is half-deleted.
+            VirtfleetError: busy, or no_capacity.
+        """
+        with self._transaction() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_CLAIM_LOCK,))
+            there = rows.find(cursor, name)
+            if there is not None:
+                rows.refuse_leased(there)
+                rows.refuse_half_deleted(there)
+                if not there["spec"].get("restoring"):
+                    same = Change(rows.view(there), rows.view(there))
+                    return Claim(rows.shown(there), rows.node(cursor, there["node"]), needed=False, change=same)
+            row = there or rows.deleted(cursor, name)
+            if row is None:
+                raise NotFound(f"No VM {name!r} was deleted", "purge_trash.yml --check shows what is in the trash.")
+            if there is None:
+                spec = parse_request(rows.as_request(row) | {"node": None})
+                rows.bring_back(cursor, row, place(spec, rows.nodes_with_use(cursor))["name"])
+                rows.event(cursor, row["id"], actor, "undelete", {})
+            lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, "stopped")
+            return _claimed(cursor, name, lease, row, resume=there is not None)
+
     def claim_change(self, name: str, request: Mapping[str, Any], actor: str, lease_seconds: int) -> Claim:
         """Give a VM that is there other sizes, data disks or protection, and take its lease for doing it.
 
@@ -218,8 +245,9 @@ class Registry:
             row = rows.leased(cursor, name, lease)
             cursor.execute(
                 """UPDATE vm SET state = coalesce(%s, state), made = made OR %s, step = %s, error = %s, lease_by = NULL,
-                       lease_until = NULL, updated_at = now() WHERE id = %s""",
-                (state, error is None, step, json.dumps(error) if error else None, row["id"]),
+                       lease_until = NULL, spec = CASE WHEN %s THEN spec - 'restoring' ELSE spec END, updated_at = now()
+                   WHERE id = %s""",
+                (state, error is None, step, json.dumps(error) if error else None, error is None, row["id"]),
             )
             recorded = rows.existing(cursor, name)
             change = Change(rows.view(row), rows.view(recorded))

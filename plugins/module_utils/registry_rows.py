@@ -38,6 +38,26 @@ def find(cursor: Any, name: str) -> dict[str, Any] | None:
     return row
 
 
+def deleted(cursor: Any, name: str) -> dict[str, Any] | None:
+    """The VM of this name that was deleted last, locked until the transaction ends."""
+    cursor.execute(
+        f"""SELECT {COLUMNS}, made, false AS leased FROM vm WHERE name = %s AND state = 'deleted'
+            ORDER BY updated_at DESC LIMIT 1 FOR UPDATE""",
+        (name,),
+    )
+    row: dict[str, Any] | None = cursor.fetchone()
+    return row
+
+
+def bring_back(cursor: Any, row: Mapping[str, Any], node: str) -> None:
+    """A deleted VM holds its name and room again, on a node; its volumes are still to follow until it is recorded."""
+    cursor.execute(
+        """UPDATE vm SET state = 'stopped', node = %s, ip = NULL, spec = spec || '{"restoring": true}',
+               updated_at = now() WHERE id = %s""",
+        (node, row["id"]),
+    )
+
+
 def existing(cursor: Any, name: str) -> dict[str, Any]:
     """The VM of this name; NotFound when there is none."""
     row = find(cursor, name)
@@ -221,7 +241,7 @@ def _free_mac(cursor: Any) -> str:
     """A random MAC with QEMU's prefix that no VM has; the unique index would refuse it otherwise."""
     while True:
         mac = "52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
-        cursor.execute("SELECT 1 FROM vm WHERE mac = %s AND state <> 'deleted'", (mac,))
+        cursor.execute("SELECT 1 FROM vm WHERE mac = %s", (mac,))  # a deleted one can come back
         if cursor.fetchone() is None:
             return mac
 

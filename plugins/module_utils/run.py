@@ -15,6 +15,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from . import cloud_init, domain_xml
 from .ceph import Ceph
+from .ceph_trash import Trash
 from .errors import NotFound, VirtfleetError
 from .hypervisor import Hypervisor
 from .node_config import read_node_config
@@ -32,6 +33,7 @@ class VmRun:
         self.params = params
         self.node = node
         self.ceph = ceph
+        self.trash = Trash(ceph)
         self.hypervisor = hypervisor
         self.spec = _requested(params)
         self.seed_files = cloud_init.documents(self.spec, params["id"], params["mac"]) if self.spec else {}
@@ -46,6 +48,7 @@ class VmRun:
             sizes=self._sizes(),
             allow_power_cycle=params["allow_power_cycle"],
             remove_detached=params["remove_detached"],
+            restore=params["restore"],
             name=params["name"],
             id=params["id"],
             node=params["node"] or os.uname().nodename,
@@ -73,6 +76,7 @@ class VmRun:
         domain = self.hypervisor.domain(desired.name)
         return Observed(
             domain=domain,
+            trashed=self.trash.volumes(desired.name) if desired.restore and domain is None else (),
             others=self._others(domain is not None),
             root=self.ceph.volume(desired.root_volume),
             seed=self.ceph.volume(desired.seed_volume),
@@ -181,6 +185,7 @@ EXECUTORS: dict[str, Callable[[VmRun, Step], None]] = {
     "redefine": lambda run, step: run.hypervisor.redefine(step.target, step.detail["hardware"], run.request_sha256),
     "set_memory": lambda run, step: run.hypervisor.set_memory(step.target, step.detail["memory_mib"]),
     "set_vcpus": lambda run, step: run.hypervisor.set_vcpus(step.target, step.detail["vcpus"]),
+    "restore": lambda run, step: run.trash.restore(step.detail["volume"]),
     "mark": lambda run, step: run.ceph.mark(step.target, run.desired.id, run.request_sha256),
     "write_seed": lambda run, step: run.write_seed(step.target),
     "trash": lambda run, step: run.ceph.trash(step.target, run.params["retention_days"] * DAY_SECONDS),

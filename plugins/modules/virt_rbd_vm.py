@@ -125,6 +125,10 @@ options:
     description: With O(state=absent), remove the volumes at once instead of moving them to the trash.
     type: bool
     default: false
+  restore:
+    description: Take the volumes of a VM that was deleted out of the trash, instead of making new ones.
+    type: bool
+    default: false
   retention_days:
     description: How long the volumes of a deleted VM stay in the trash.
     type: int
@@ -250,6 +254,7 @@ ARGUMENT_SPEC = {
     "user_data": {"type": "json", "no_log": True},
     "force": {"type": "bool", "default": False},
     "purge": {"type": "bool", "default": False},
+    "restore": {"type": "bool", "default": False},
     "retention_days": {"type": "int", "default": 7},
     "shutdown_timeout": {"type": "int", "default": 60},
     "libvirt_uri": {"type": "str", "default": "qemu:///system"},

@@ -38,9 +38,10 @@ options:
   intent:
     description:
       - What the claim is for. Only V(create) makes a VM.
+      - V(undelete) takes the one of this name that was deleted last back.
       - V(change) gives it other sizes, data disks or protection, by O(request).
     type: str
-    choices: [create, start, stop, suspend, resume, delete, change]
+    choices: [create, start, stop, suspend, resume, delete, change, undelete]
     default: create
   request:
     description:

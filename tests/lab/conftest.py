@@ -73,6 +73,35 @@ class Lab:
         finally:
             self.on(host, "iptables", "-D", *rule)
 
+    def sql(self, query: str) -> str:
+        """What the registry's database answers, unaligned."""
+        psql = ["psql", "--no-align", "--tuples-only", "virtfleet", "--command", query]
+        return self.on("manager-1", "runuser", "-u", "postgres", "--", *psql).strip()
+
+    def guest(self, name: str, command: str, tries: int = 20) -> str:
+        """The output of a command in the guest of a VM, as its user; a guest that still boots is waited for."""
+        address, node = self.sql(
+            f"SELECT host(ip), node FROM virtfleet.vm WHERE name = '{name}' AND state <> 'deleted'"
+        ).split("|")
+        ssh = self.inventory.parent / "ssh"
+        # Nobody has told this machine the guest's host key.
+        guest = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=10"]
+        options = ["-F", str(ssh / "config"), "-i", str(ssh / "id_ed25519"), "-J", node]
+        options += [part for option in guest for part in ("-o", option)]
+        for _try in range(tries):
+            done = subprocess.run(
+                ["ssh", *options, f"debian@{address}", command],
+                capture_output=True,
+                text=True,
+                timeout=MINUTE,
+                check=False,
+            )
+            if done.returncode != 255:
+                break
+            time.sleep(3)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
     def vms(self, directory: Path) -> dict[str, dict[str, str]]:
         """The list of VMs by name."""
         file = directory / "vms.json"

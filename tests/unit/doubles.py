@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import (
     hardware,
@@ -22,8 +23,11 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.plan_types import 
     DomainView,
     Hardware,
     ImageFacts,
+    TrashedVolume,
     VolumeFacts,
 )
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 @dataclass
@@ -130,6 +134,30 @@ class FakeCeph:
         if volume not in self.world.volumes:
             raise Backend("no such volume")
         return self.world.volumes[volume]
+
+
+class FakeTrash:
+    """Trash over a World."""
+
+    def __init__(self, ceph: FakeCeph) -> None:
+        self.world = ceph.world
+
+    def volumes(self, vm: str | None = None) -> tuple[TrashedVolume, ...]:
+        return tuple(
+            TrashedVolume(name, name, facts.vm_id, NOON, NOON)
+            for name, facts in self.world.trash.items()
+            if facts.vm_id and (vm is None or name.startswith(f"{vm}."))
+        )
+
+    def restore(self, volume: TrashedVolume) -> None:
+        if volume.name in self.world.volumes:
+            raise Backend("exists")
+        self.world.mutate("restore")
+        self.world.volumes[volume.name] = self.world.trash.pop(volume.trash_id)
+
+    def remove(self, volume: TrashedVolume) -> None:
+        self.world.mutate("purge")
+        del self.world.trash[volume.trash_id]
 
 
 class FakeHypervisor:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.virtfleet.cloud.plugins.module_utils import run
-from ansible_collections.virtfleet.cloud.plugins.modules import virt_rbd_vm, virt_rbd_vm_info
-from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph, FakeHypervisor, World
+from ansible_collections.virtfleet.cloud.plugins.module_utils import run, run_trash
+from ansible_collections.virtfleet.cloud.plugins.modules import virt_rbd_trash, virt_rbd_vm, virt_rbd_vm_info
+from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph, FakeHypervisor, FakeTrash, World
 
 NODE = {
     "accelerator": "tcg", "ceph_conf": "/etc/ceph/ceph.conf", "ceph_client": "libvirt", "ceph_pool": "libvirt-pool",
@@ -39,7 +39,9 @@ def node_config(tmp_path: Path) -> str:
 @pytest.fixture
 def run_module(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
     """A function that runs main() with arguments and returns the result that it printed."""
-    monkeypatch.setattr(run, "Ceph", lambda *_unused: FakeCeph(world))
+    for module in (run, run_trash):
+        monkeypatch.setattr(module, "Ceph", lambda *_unused: FakeCeph(world))
+        monkeypatch.setattr(module, "Trash", FakeTrash)
     monkeypatch.setattr(run, "Hypervisor", lambda _uri: FakeHypervisor(world))
 
     def call(main: Callable[[], None], check: bool = False, **arguments: Any) -> dict[str, Any]:
@@ -60,3 +62,8 @@ def vm_module(run_module: Runner, node_config: str) -> Runner:
 @pytest.fixture
 def info_module(run_module: Runner) -> Runner:
     return lambda **arguments: run_module(virt_rbd_vm_info.main, **arguments)
+
+
+@pytest.fixture
+def trash_module(run_module: Runner, node_config: str) -> Runner:
+    return lambda check=False, **arguments: run_module(virt_rbd_trash.main, check, node_config=node_config, **arguments)

@@ -1,0 +1,65 @@
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adapter for Ceph: volumes of ours in the trash of a pool."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from .ceph import VM_ID_KEY, Ceph, as_our_errors
+from .plan_types import TrashedVolume
+
+try:
+    import rbd
+except ImportError:
+    HAS_RBD = False
+else:
+    HAS_RBD = True
+
+
+class Trash:
+    """What was deleted and can be brought back. Images in the trash without the mark of a VM are not ours."""
+
+    def __init__(self, ceph: Ceph) -> None:
+        self._ioctx = ceph.ioctx
+        self._rbd: Any = rbd.RBD()
+
+    def volumes(self, vm: str | None = None) -> tuple[TrashedVolume, ...]:
+        """The volumes in the trash, of the VM of this name or of all, the one deleted last first."""
+        with as_our_errors("listing the trash"):
+            entries = [
+                entry for entry in self._rbd.trash_list(self._ioctx) if vm is None or entry["name"].startswith(f"{vm}.")
+            ]
+            entries.sort(key=lambda entry: entry["deletion_time"], reverse=True)
+            found = [(entry, self._vm_id(entry["id"])) for entry in entries]
+        return tuple(
+            TrashedVolume(
+                entry["id"], entry["name"], vm_id, _utc(entry["deletion_time"]), _utc(entry["deferment_end_time"])
+            )
+            for entry, vm_id in found
+            if vm_id
+        )
+
+    def restore(self, volume: TrashedVolume) -> None:
+        """Bring a volume back under the name that it had."""
+        with as_our_errors(f"restoring volume {volume.name}"):
+            self._rbd.trash_restore(self._ioctx, volume.trash_id, volume.name)
+
+    def remove(self, volume: TrashedVolume) -> None:
+        """Remove a volume for good, before the end of its retention too."""
+        with as_our_errors(f"removing {volume.name} from the trash"):
+            self._rbd.trash_remove(self._ioctx, volume.trash_id, force=True)
+
+    def _vm_id(self, image_id: str) -> str | None:
+        try:
+            with rbd.Image(self._ioctx, image_id=image_id, read_only=True) as image:
+                return dict(image.metadata_list()).get(VM_ID_KEY)
+        except rbd.ImageNotFound:
+            return None  # removed in this moment
+
+
+def _utc(time: datetime) -> datetime:
+    # The bindings give naive times in UTC.
+    return time.replace(tzinfo=UTC)
