@@ -39,7 +39,7 @@ class ActionModule(RegistryAction):
         """One transaction by the state that was asked for."""
         name, lease = arguments["name"], arguments["lease"]
         if arguments["state"] == "claimed":
-            return _claim_view(self._claim(registry, arguments, actor), arguments["intent"])
+            return claim_view(self._claim(registry, arguments, actor), arguments["intent"])
         if arguments["state"] != "refreshed" and self._task.check_mode:
             # The claim of a check run was rolled back, so there is nothing to record on.
             return {"changed": False, "vm": None}
@@ -55,27 +55,23 @@ class ActionModule(RegistryAction):
         change = registry.refresh(arguments["observed"])
         return {"names": sorted(change.after)} | change_result(change)
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Entry point."""
-        self._flavors = self._templar.template((task_vars or {}).get("vm_flavors") or {})
-        return super().run(tmp, task_vars)
-
     def _claim(self, registry: Registry, arguments: dict[str, Any], actor: str) -> Claim:
         name, seconds = arguments["name"], arguments["lease_seconds"]
         if arguments["intent"] == "change":
-            changes = with_flavor(arguments["request"], self._flavors)
+            changes = with_flavor(arguments["request"], self.flavors)
             return registry.claim_change(name, changes, actor, seconds)
         if arguments["intent"] == "undelete":
             return registry.claim_deleted(name, actor, seconds)
         if arguments["intent"] != "create":
             return registry.claim_existing(name, arguments["intent"], actor, seconds)
-        spec, problems = _read(arguments, self._flavors)
+        request = {"project": arguments["project"]} | arguments["request"] | {"name": name}
+        spec, problems = read_request_of(request, self.flavors)
         return registry.claim_new(spec, actor, seconds, problems)
 
 
-def _read(arguments: dict[str, Any], flavors: dict[str, Any]) -> tuple[VmSpec, list[str]]:
+def read_request_of(given: dict[str, Any], flavors: dict[str, Any]) -> tuple[VmSpec, list[str]]:
     """The request as a spec, with everything that is wrong with it."""
-    request = {"project": arguments["project"]} | arguments["request"] | {"name": arguments["name"]}
+    request = dict(given)
     unreadable: tuple[str, ...] = ()
     try:
         request = with_flavor(request, flavors)
@@ -90,7 +86,7 @@ def _read(arguments: dict[str, Any], flavors: dict[str, Any]) -> tuple[VmSpec, l
     return spec, [*problems, *unreadable]
 
 
-def _claim_view(claim: Claim, intent: str) -> dict[str, Any]:
+def claim_view(claim: Claim, intent: str) -> dict[str, Any]:
     # A lease is bookkeeping that the record takes away again; only what is reserved is a change.
     reserved = {"create": claim.needed, "change": claim.change.changed, "undelete": claim.needed}
     return change_result(claim.change) | {

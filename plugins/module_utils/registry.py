@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -74,6 +73,17 @@ class Claim:
     lease: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What became of a VM that is leased: its state, or what failed and how."""
+
+    name: str
+    lease: str
+    state: str | None = None
+    step: str | None = None
+    error: Mapping[str, Any] | None = None
+
+
 class Registry:
     """One connection; every method is one transaction. Use as a context manager.
 
@@ -133,13 +143,31 @@ class Registry:
         """
         with self._transaction() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_CLAIM_LOCK,))
-            row = None if problems else rows.find(cursor, spec.name)
-            if row is not None:
-                return self._claim_again(cursor, row, spec, actor, lease_seconds)
-            nodes = rows.nodes_with_use(cursor)
-            rows.refuse_unknown(cursor, spec, nodes, problems)
-            lease = rows.insert(cursor, spec, place(spec, nodes)["name"], actor, lease_seconds)
-            return _claimed(cursor, spec.name, lease, {})
+            return self._claim_new(cursor, spec, actor, lease_seconds, problems)
+
+    def claim_many(
+        self, requests: Sequence[tuple[VmSpec, Sequence[str]]], actor: str, lease_seconds: int
+    ) -> tuple[list[Claim], dict[str, VirtfleetError]]:
+        """claim_new for many VMs in one transaction; the refusal of one, by its name, does not stop the others."""
+        claims, refused = [], {}
+        with self._transaction() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_CLAIM_LOCK,))
+            for spec, problems in requests:
+                try:
+                    claims.append(self._claim_new(cursor, spec, actor, lease_seconds, problems))
+                except VirtfleetError as error:
+                    refused[spec.name] = error
+        return claims, refused
+
+    def _claim_new(self, cursor: Any, spec: VmSpec, actor: str, lease_seconds: int, problems: Sequence[str]) -> Claim:
+        """Reads and refuses first, so that a refusal leaves nothing written."""
+        row = None if problems else rows.find(cursor, spec.name)
+        if row is not None:
+            return self._claim_again(cursor, row, spec, actor, lease_seconds)
+        nodes = rows.nodes_with_use(cursor)
+        rows.refuse_unknown(cursor, spec, nodes, problems)
+        lease = rows.insert(cursor, spec, place(spec, nodes)["name"], actor, lease_seconds)
+        return _claimed(cursor, spec.name, lease, {})
 
     def _claim_again(self, cursor: Any, row: dict[str, Any], spec: VmSpec, actor: str, lease_seconds: int) -> Claim:
         rows.refuse_leased(row)
@@ -242,20 +270,30 @@ class Registry:
     ) -> tuple[dict[str, Any], Change]:
         """Write what became of the VM and give its lease back; then tell the cache."""
         with self._transaction() as cursor:
-            row = rows.leased(cursor, name, lease)
-            cursor.execute(
-                """UPDATE vm SET state = coalesce(%s, state), made = made OR %s, step = %s, error = %s, lease_by = NULL,
-                       lease_until = NULL, spec = CASE WHEN %s THEN spec - 'restoring' ELSE spec END, updated_at = now()
-                   WHERE id = %s""",
-                (state, error is None, step, json.dumps(error) if error else None, error is None, row["id"]),
-            )
-            recorded = rows.existing(cursor, name)
-            change = Change(rows.view(row), rows.view(recorded))
-            if change.changed or error:
-                rows.event(cursor, row["id"], actor, "failed" if error else (state or "record"), dict(error or {}))
-            node = rows.node(cursor, row["node"])
-        self._cache.remember(name, node)
-        return rows.shown(recorded), change
+            vm, change, node = self._record(cursor, Record(name, lease, state, step, error), actor)
+        self._cache.remember({name: node})
+        return vm, change
+
+    def record_many(self, records: Sequence[Record], actor: str) -> tuple[list[dict[str, Any]], dict[str, Change]]:
+        """record for many VMs in one transaction, and one word to the cache."""
+        vms, changes, nodes = [], {}, {}
+        with self._transaction() as cursor:
+            for record in records:
+                vm, changes[record.name], nodes[record.name] = self._record(cursor, record, actor)
+                vms.append(vm)
+        self._cache.remember(nodes)
+        return vms, changes
+
+    @staticmethod
+    def _record(cursor: Any, record: Record, actor: str) -> tuple[dict[str, Any], Change, dict[str, str]]:
+        row = rows.leased(cursor, record.name, record.lease)
+        rows.write_record(cursor, row["id"], record.state, record.step, record.error)
+        recorded = rows.existing(cursor, record.name)
+        change = Change(rows.view(row), rows.view(recorded))
+        if change.changed or record.error:
+            what = "failed" if record.error else (record.state or "record")
+            rows.event(cursor, row["id"], actor, what, dict(record.error or {}))
+        return rows.shown(recorded), change, rows.node(cursor, row["node"])
 
     def forget(self, name: str, lease: str, actor: str) -> tuple[dict[str, Any], Change]:
         """The VM is gone: free its name, and drop it from the cache."""
@@ -331,7 +369,7 @@ class Registry:
             return node, "redis"
         with self._transaction() as cursor:
             node = rows.node(cursor, rows.existing(cursor, name)["node"])
-        self._cache.remember(name, node)
+        self._cache.remember({name: node})
         return node, "postgresql"
 
     @contextmanager

@@ -51,8 +51,10 @@ class NodeCache:
             self._warn(f"Redis holds no node under {_key(name)}; PostgreSQL is asked")
             return None
 
-    def remember(self, name: str, node: Mapping[str, str]) -> None:
-        self._redis(lambda cache: cache.set(_key(name), json.dumps(dict(node))))
+    def remember(self, nodes: Mapping[str, Mapping[str, str]]) -> None:
+        """The nodes of VMs by name, in one round trip."""
+        if nodes:
+            self._redis(lambda cache: _set_all(cache, nodes))
 
     def forget(self, name: str) -> None:
         self._redis(lambda cache: cache.delete(_key(name)))
@@ -77,6 +79,13 @@ class NodeCache:
         except redis.RedisError as error:
             self._warn(f"Redis at {settings.host}:{settings.port} is left out: {error}")
             return None
+
+
+def _set_all(cache: Any, nodes: Mapping[str, Mapping[str, str]]) -> None:
+    with cache.pipeline(transaction=False) as pipeline:
+        for name, node in nodes.items():
+            pipeline.set(_key(name), json.dumps(dict(node)))
+        pipeline.execute()
 
 
 def _key(name: str) -> str:

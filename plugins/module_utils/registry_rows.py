@@ -92,6 +92,16 @@ def refuse_half_deleted(row: Mapping[str, Any]) -> None:
         raise Conflict(f"VM {row['name']} is half-deleted", "Finish that first: delete_vm.yml with the same name.")
 
 
+def write_record(cursor: Any, vm_id: str, state: str | None, step: str | None, error: Mapping[str, Any] | None) -> None:
+    """Write what became of a VM, and give its lease back. Without an error it was made, and nothing is to follow."""
+    cursor.execute(
+        """UPDATE vm SET state = coalesce(%s, state), made = made OR %s, step = %s, error = %s, lease_by = NULL,
+               lease_until = NULL, spec = CASE WHEN %s THEN spec - 'restoring' ELSE spec END, updated_at = now()
+           WHERE id = %s""",
+        (state, error is None, step, json.dumps(error) if error else None, error is None, vm_id),
+    )
+
+
 def take_lease(cursor: Any, vm_id: str, actor: str, seconds: int, state: str) -> str:
     """Nobody else changes this VM from now on, for so many seconds."""
     lease = _lease(actor)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -201,31 +202,53 @@ EXECUTORS: dict[str, Callable[[VmRun, Step], None]] = {
 }
 
 
+def bring_about(
+    params: dict[str, Any], node: domain_xml.NodeConfig, ceph: Ceph, hypervisor: Hypervisor, check: bool
+) -> dict[str, Any]:
+    """Bring one VM into the state asked for, or say what would be done; returns the result.
+
+    Raises:
+        VirtfleetError: it is refused, or a step failed.
+    """
+    begin = time.monotonic()
+    run = VmRun(params, node, ceph, hypervisor)
+    plan = decide(run.desired, run.observe())
+    timings = {"observe": round((time.monotonic() - begin) * 1000)}
+    if not check:
+        timings |= run.carry_out(plan)
+    timings["total"] = round((time.monotonic() - begin) * 1000)
+    return {
+        "changed": plan.changed,
+        "vm": vm_view(run, plan),
+        "actions": plan.actions,
+        "restart_required": plan.restart_required,
+        "diff": {"before": plan.before, "after": plan.after},
+        "timings_ms": timings,
+    }
+
+
 def run_vm_module(module: AnsibleModule) -> None:
     """Bring one VM into the state asked for, and end the module."""
     begin = time.monotonic()
     try:
-        node = read_node_config(module.params["node_config"])
-        with (
-            Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as ceph,
-            Hypervisor(module.params["libvirt_uri"]) as hypervisor,
-        ):
-            run = VmRun(module.params, node, ceph, hypervisor)
-            plan = decide(run.desired, run.observe())
-            timings = {"observe": round((time.monotonic() - begin) * 1000)}
-            if not module.check_mode:
-                timings.update(run.carry_out(plan))
+        with adapters(module) as (node, ceph, hypervisor):
+            result = bring_about(module.params, node, ceph, hypervisor, module.check_mode)
     except VirtfleetError as error:
         fail(module, error)
-    timings["total"] = round((time.monotonic() - begin) * 1000)
-    module.exit_json(
-        changed=plan.changed,
-        vm=vm_view(run, plan),
-        actions=plan.actions,
-        restart_required=plan.restart_required,
-        diff={"before": plan.before, "after": plan.after},
-        timings_ms=timings,
-    )
+    # With the time for connecting.
+    result["timings_ms"]["total"] = round((time.monotonic() - begin) * 1000)
+    module.exit_json(**result)
+
+
+@contextmanager
+def adapters(module: AnsibleModule) -> Iterator[tuple[domain_xml.NodeConfig, Ceph, Hypervisor]]:
+    """How this node is configured, and connections to its Ceph and its libvirt."""
+    node = read_node_config(module.params["node_config"])
+    with (
+        Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as ceph,
+        Hypervisor(module.params["libvirt_uri"]) as hypervisor,
+    ):
+        yield node, ceph, hypervisor
 
 
 def run_vm_info_module(module: AnsibleModule) -> None:

@@ -219,55 +219,16 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.node_config import NODE_CONFIG
-from ..module_utils.plan_types import STATES
 from ..module_utils.run import run_vm_module
-from ..module_utils.spec import FILESYSTEMS
-
-ARGUMENT_SPEC = {
-    "name": {"type": "str", "required": True},
-    "id": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": list(STATES), "default": "running"},
-    "node": {"type": "str"},
-    "project": {"type": "str", "default": "default"},
-    "image": {"type": "str"},
-    "memory_mib": {"type": "int"},
-    "memory_max_mib": {"type": "int"},
-    "vcpus": {"type": "int"},
-    "vcpus_max": {"type": "int"},
-    "disk_gib": {"type": "int"},
-    "disks": {
-        "type": "list",
-        "elements": "dict",
-        "options": {
-            "name": {"type": "str", "required": True},
-            "size_gib": {"type": "int", "required": True},
-            "filesystem": {"type": "str", "choices": list(FILESYSTEMS)},
-            "mount": {"type": "str"},
-            "serial": {"type": "str"},
-        },
-    },
-    "remove_detached": {"type": "bool", "default": False},
-    "allow_power_cycle": {"type": "bool", "default": False},
-    "mac": {"type": "str"},
-    "ssh_authorized_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
-    "user_data": {"type": "json", "no_log": True},
-    "force": {"type": "bool", "default": False},
-    "purge": {"type": "bool", "default": False},
-    "restore": {"type": "bool", "default": False},
-    "retention_days": {"type": "int", "default": 7},
-    "shutdown_timeout": {"type": "int", "default": 60},
-    "libvirt_uri": {"type": "str", "default": "qemu:///system"},
-    "node_config": {"type": "path", "default": NODE_CONFIG},
-}
+from ..module_utils.vm_options import NODE_OPTIONS, REQUIRED_BY, VM_OPTIONS
 
 
 def main() -> None:
     """Entry point of the module."""
     run_vm_module(
         AnsibleModule(
-            argument_spec=ARGUMENT_SPEC,
-            required_by={"image": ("mac", "memory_mib", "vcpus", "disk_gib")},
+            argument_spec=VM_OPTIONS | NODE_OPTIONS,
+            required_by=REQUIRED_BY,
             supports_check_mode=True,
         )
     )

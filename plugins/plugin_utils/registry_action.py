@@ -39,7 +39,11 @@ _NEEDED = ("host", "user", "password", "ca_file")
 
 
 class RegistryAction(ActionBase):
-    """Validates the arguments, opens the registry, and gives results and errors their shape."""
+    """Validates the arguments, opens the registry, and gives results and errors their shape.
+
+    Attributes:
+        flavors: the named sizes of the inventory (vm_flavors).
+    """
 
     TRANSFERS_FILES = False
     ARGUMENT_SPEC: ClassVar[dict[str, Any]] = {}
@@ -54,6 +58,7 @@ class RegistryAction(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validation, arguments = self.validate_argument_spec(self.ARGUMENT_SPEC)
         check = boolean(self._task.check_mode)
+        self.flavors: dict[str, Any] = self._templar.template(variables.get("vm_flavors") or {})
         try:
             with Registry(self._settings(variables), Display().warning, check) as registry:
                 result |= self.act(registry, arguments, _actor(variables))
