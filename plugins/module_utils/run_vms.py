@@ -26,7 +26,7 @@ def run_vms_module(module: AnsibleModule) -> None:
     # It shows in each result how to reach the console.
     shown = {"libvirt_uri": params["libvirt_uri"]}
     try:
-        wanted = [_validated(common | vm) | shown for vm in params["vms"]]
+        wanted = [vm | shown for vm in _validated([common | vm for vm in params["vms"]])]
         with (
             adapters(module) as (node, ceph, hypervisor),
             ThreadPoolExecutor(params["parallel"]) as pool,
@@ -38,12 +38,22 @@ def run_vms_module(module: AnsibleModule) -> None:
     module.exit_json(changed=any(vm["changed"] for vm in results), results=results, diff=diffs)
 
 
-def _validated(vm: dict[str, Any]) -> dict[str, Any]:
-    result = ArgumentSpecValidator(VM_OPTIONS, required_by=REQUIRED_BY).validate(vm)
-    if result.error_messages:
-        raise Invalid([f"{vm.get('name')}: {message}" for message in result.error_messages])
-    validated: dict[str, Any] = result.validated_parameters
-    return validated
+def _validated(vms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The options of each VM with their defaults.
+
+    Raises:
+        Invalid: with what is wrong with any of them.
+    """
+    validator = ArgumentSpecValidator(VM_OPTIONS, required_by=REQUIRED_BY)
+    checked = [validator.validate(vm) for vm in vms]
+    problems = [
+        f"{vm.get('name')}: {message}"
+        for vm, result in zip(vms, checked, strict=True)
+        for message in result.error_messages
+    ]
+    if problems:
+        raise Invalid(problems)
+    return [result.validated_parameters for result in checked]
 
 
 def _one(vm: dict[str, Any], node: NodeConfig, ceph: Ceph, hypervisor: Hypervisor, check: bool) -> dict[str, Any]:

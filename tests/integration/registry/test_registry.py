@@ -16,7 +16,7 @@ import pytest
 import redis
 from ansible_collections.virtfleet.cloud.plugins.module_utils import registry as registry_module
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import VirtfleetError
-from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Claim, Registry, Settings
+from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Claim, Record, Registry, Settings
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import VmSpec, parse_request, read_request
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -284,3 +284,120 @@ def test_a_delete_that_was_cut_off_can_only_be_finished(registry: Registry, sql:
     gone = registry.claim_existing("test-1", "delete", "bob@desk", 60)
     registry.forget("test-1", gone.lease or "", "bob@desk")
     assert registry.vms({}) == []
+
+
+DATA = {"name": "data", "size_gib": 3, "serial": "data"}
+
+
+def _change(registry: Registry, **changes: Any) -> Claim:
+    claim = registry.claim_change("test-1", changes, "ann@desk", 60)
+    registry.record("test-1", claim.lease or "", "ann@desk", "running", None, None)
+    return claim
+
+
+def test_a_change_is_written_with_its_event_and_the_same_again_is_none(registry: Registry, sql: Sql) -> None:
+    _made(registry, ram=512)
+    claim = _change(registry, ram="1GiB", cpu=2, disk=20, attach={"name": "data", "size": 3}, protected=True)
+    assert claim.change.changed
+    changed = {"memory_mib": 1024, "memory_max_mib": 1024, "vcpus": 2, "disk_gib": 20, "disks": [DATA]}
+    assert {key: claim.vm[key] for key in changed} == changed and claim.vm["protected"]
+    ((detail,),) = sql("SELECT detail FROM event WHERE action = 'change'")
+    assert detail["memory_mib"] == [512, 1024] and detail["disks"] == [[], [DATA]]
+    assert not _change(registry, ram="1GiB", cpu=2, disk=20, attach={"name": "data", "size": 3}).change.changed
+    assert sql("SELECT count(*) FROM event WHERE action = 'change'") == [(1,)]
+
+
+def test_data_disks_are_added_grown_and_left_out(registry: Registry) -> None:
+    _made(registry, disks=[{"name": "data", "size": 3}])
+    grown = _change(registry, attach={"name": "data", "size": "4GiB"}).vm["disks"]
+    assert grown == [{**DATA, "size_gib": 4}]
+    assert _change(registry, attach={"name": "data"}).vm["disks"] == grown
+    assert [disk["name"] for disk in _change(registry, attach={"name": "b", "size": 1}).vm["disks"]] == ["data", "b"]
+    assert [disk["name"] for disk in _change(registry, detach="data").vm["disks"]] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "said"),
+    [
+        ({"disk": 5}, "invalid", "disk root has 10 GiB and is never shrunk, not to 5 GiB"),
+        ({"attach": {"name": "data", "size": 1}}, "invalid", "disk data has 3 GiB and is never shrunk, not to 1 GiB"),
+        ({"ram": "100GiB"}, "no_capacity", "MiB of memory for it, 102400 needed"),
+        ({"cpu": 500}, "no_capacity", "virtual CPUs for it, 500 needed"),
+        ({"ram": 0}, "invalid", "ram 0 is not a size"),
+    ],
+)
+def test_a_change_that_is_refused_writes_nothing(
+    registry: Registry, sql: Sql, changes: dict[str, Any], code: str, said: str
+) -> None:
+    _made(registry, disks=[{"name": "data", "size": 3}])
+    before = sql("SELECT * FROM vm")
+    with pytest.raises(VirtfleetError) as refused:
+        registry.claim_change("test-1", changes, "ann@desk", 60)
+    assert refused.value.code == code and said in str(refused.value)
+    assert sql("SELECT * FROM vm") == before
+
+
+def test_only_what_was_made_and_nobody_changes_can_be_changed(registry: Registry) -> None:
+    registry.claim_new(_spec(), "ann@desk", 60)
+    with pytest.raises(VirtfleetError) as busy:
+        registry.claim_change("test-1", {"ram": 2048}, "bob@desk", 60)
+    assert busy.value.code == "busy"
+    registry.claim_new(_spec("half"), "ann@desk", -1)
+    with pytest.raises(VirtfleetError) as half:
+        registry.claim_change("half", {"ram": 2048}, "bob@desk", 60)
+    assert half.value.code == "conflict" and "half-made" in str(half.value)
+
+
+def _deleted(registry: Registry, name: str = "test-1", **given: Any) -> str:
+    made = _made(registry, name, **given)
+    claim = registry.claim_existing(name, "delete", "ann@desk", 60)
+    registry.forget(name, claim.lease or "", "ann@desk")
+    return str(made.vm["id"])
+
+
+def test_the_one_that_was_deleted_last_comes_back(registry: Registry, sql: Sql) -> None:
+    _deleted(registry, ram=512)
+    latest = _deleted(registry, ram=768, disks=[{"name": "data", "size": 3}])
+    claim = registry.claim_deleted("test-1", "ann@desk", 60)
+    assert (claim.vm["id"], claim.vm["memory_mib"], claim.vm["disks"]) == (latest, 768, [DATA])
+    registry.record("test-1", claim.lease or "", "ann@desk", "running", None, None)
+    again = registry.claim_deleted("test-1", "ann@desk", 60)
+    assert not again.needed and again.vm["state"] == "running"
+    assert sql("SELECT count(*) FROM event WHERE action = 'undelete'") == [(1,)]
+
+
+def test_an_undelete_that_failed_is_continued(registry: Registry) -> None:
+    vm_id = _deleted(registry)
+    claim = registry.claim_deleted("test-1", "ann@desk", 60)
+    error = {"code": "unreachable", "message": "Ceph did not answer", "hint": "", "problems": []}
+    registry.record("test-1", claim.lease or "", "ann@desk", None, "Restore", error)
+    again = registry.claim_deleted("test-1", "ann@desk", 60)
+    assert again.needed and again.resume and again.vm["id"] == vm_id
+
+
+def test_an_undelete_needs_a_deleted_vm_and_room(registry: Registry, sql: Sql) -> None:
+    with pytest.raises(VirtfleetError) as none:
+        registry.claim_deleted("test-1", "ann@desk", 60)
+    assert none.value.code == "not_found"
+    _deleted(registry)
+    sql("UPDATE node SET state = 'cordoned' RETURNING name")
+    with pytest.raises(VirtfleetError) as full:
+        registry.claim_deleted("test-1", "ann@desk", 60)
+    assert full.value.code == "no_capacity"
+
+
+def test_many_are_claimed_and_recorded_at_once(registry: Registry, cache: redis.Redis, sql: Sql) -> None:
+    specs = [_spec(f"vm-{number}", ram=512) for number in range(5)]
+    requests: list[tuple[VmSpec, list[str]]] = [(spec, []) for spec in specs]
+    requests.insert(2, (_spec("bad"), ["ram 0 is not a size"]))
+    claims, refused = registry.claim_many(requests, "ann@desk", 60)
+    assert [claim.vm["name"] for claim in claims] == [spec.name for spec in specs]
+    assert {name: error.code for name, error in refused.items()} == {"bad": "invalid"}
+    assert {claim.node["name"] for claim in claims} == {"n1", "n2"}
+    records = [Record(claim.vm["name"], claim.lease or "", "stopped") for claim in claims]
+    _vms, changes = registry.record_many(records, "ann@desk")
+    assert all(change.changed for change in changes.values())
+    assert len(cache.keys("vm:vm-*")) == 5
+    again, _refused = registry.claim_many([(spec, []) for spec in specs], "ann@desk", 60)
+    assert [claim.needed for claim in again] == [False] * 5
+    assert sql("SELECT count(*) FROM vm WHERE made") == [(5,)]

@@ -12,7 +12,12 @@ import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.virtfleet.cloud.plugins.module_utils import run, run_trash
-from ansible_collections.virtfleet.cloud.plugins.modules import virt_rbd_trash, virt_rbd_vm, virt_rbd_vm_info
+from ansible_collections.virtfleet.cloud.plugins.modules import (
+    virt_rbd_trash,
+    virt_rbd_vm,
+    virt_rbd_vm_info,
+    virt_rbd_vms,
+)
 from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph, FakeHypervisor, FakeTrash, World
 
 NODE = {
@@ -67,3 +72,8 @@ def info_module(run_module: Runner) -> Runner:
 @pytest.fixture
 def trash_module(run_module: Runner, node_config: str) -> Runner:
     return lambda check=False, **arguments: run_module(virt_rbd_trash.main, check, node_config=node_config, **arguments)
+
+
+@pytest.fixture
+def vms_module(run_module: Runner, node_config: str) -> Runner:
+    return lambda check=False, **arguments: run_module(virt_rbd_vms.main, check, node_config=node_config, **arguments)
