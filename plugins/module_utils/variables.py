@@ -40,5 +40,5 @@ def refuse_wrong_names(known: Mapping[str, Mapping[str, Any]], given: Collection
 def _unknown(name: str, known: Collection[str]) -> str:
     nearest = difflib.get_close_matches(name, known, 1)
     if nearest:
-        return f"there is no variable {name}; did you mean {nearest[0]}?"
+        return f"there is no variable {name}, the nearest is {nearest[0]}"
     return f"there is no variable {name}; there are {', '.join(known)}"

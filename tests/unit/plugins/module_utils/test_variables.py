@@ -20,14 +20,14 @@ KNOWN = {"name": {"required": True, "description": "The VM."}, "ram": {"descript
             ["name"],
             ["name", "rams", "zzz"],
             (
-                "there is no variable rams; did you mean ram?",
+                "there is no variable rams, the nearest is ram",
                 "there is no variable zzz; there are name, ram, cpu",
             ),
         ),
         (
             [],
             ["nam"],
-            ("there is no variable nam; did you mean name?", "variable name is missing (The VM)"),
+            ("there is no variable nam, the nearest is name", "variable name is missing (The VM)"),
         ),
     ],
 )
