@@ -110,6 +110,7 @@ def _user_data(spec: VmSpec) -> dict[str, Any]:
         "growpart": {"mode": "auto", "devices": ["/"]},
         "resize_rootfs": True,
         **_data_disks(spec.disks),
+        **_hotplug(spec),
     }
     return _merge(ours, spec.user_data or {})
 
@@ -130,6 +131,14 @@ def _data_disks(disks: tuple[DataDisk, ...]) -> dict[str, Any]:
             if disk.mount
         ],
     }
+
+
+def _hotplug(spec: VmSpec) -> dict[str, Any]:
+    """Let a guest that can be given more virtual CPUs use them at once: Linux leaves it to udev to switch them on."""
+    if spec.vcpus_max <= spec.vcpus:
+        return {}
+    rule = 'SUBSYSTEM=="cpu", ACTION=="add", TEST=="online", ATTR{online}=="0", ATTR{online}="1"\n'
+    return {"write_files": [{"path": "/etc/udev/rules.d/80-virtfleet-cpu.rules", "content": rule}]}
 
 
 def _device(disk: DataDisk) -> str:

@@ -106,3 +106,62 @@ def test_names_cannot_break_out_of_the_xml() -> None:
     xml = domain_xml.render(replace(DOMAIN, image="<x>&'\""), NODE)
     owned = domain_xml.owned_metadata(xml)
     assert owned is not None and owned.image == "<x>&'\""
+
+
+DISK = domain_xml.DiskDevice("a.data", "data")
+GROWABLE = replace(DOMAIN, memory_max_mib=4096, vcpus_max=4, disks=(DISK,))
+
+
+def test_what_libvirt_is_given_reads_back() -> None:
+    xml = domain_xml.render(GROWABLE, NODE)
+    assert domain_xml.hardware(xml) == domain_xml.Hardware(1024, 4096, 2, 4)
+    assert domain_xml.hardware(domain_xml.render(DOMAIN, NODE)) == domain_xml.Hardware(1024, 1024, 2, 2)
+    assert domain_xml.volumes(xml) == {"a.root": "vda", "a.seed": "sda", "a.data": "sdb"}
+
+
+def test_other_hardware_leaves_the_rest_of_a_domain_as_it_is() -> None:
+    before = ET.fromstring(domain_xml.render(GROWABLE, NODE))
+    ET.SubElement(before, "description").text = "what a person wrote"
+    each = ET.SubElement(before, "vcpus")
+    ET.SubElement(each, "vcpu", id="0", enabled="yes")
+    wanted = domain_xml.Hardware(2048, 8192, 3, 8)
+    after = ET.fromstring(domain_xml.with_hardware(ET.tostring(before, encoding="unicode"), wanted, "new"))
+    assert domain_xml.hardware(ET.tostring(after, encoding="unicode")) == wanted
+    assert after.findtext("description") == "what a person wrote"
+    assert after.find("vcpus") is None
+    assert after.find("cpu/topology").attrib == {"sockets": "8", "cores": "1", "threads": "1"}
+    owned = domain_xml.owned_metadata(ET.tostring(after, encoding="unicode"))
+    assert owned and (owned.id, owned.request_sha256) == (ID, "new")
+
+
+def test_a_disk_is_attached_where_no_other_is() -> None:
+    xml = domain_xml.render(GROWABLE, NODE)
+    more = ET.fromstring(domain_xml.data_disk_xml(xml, domain_xml.DiskDevice("a.more", "m-1"), DOMAIN.monitors, NODE))
+    assert more.find("target").attrib == {"dev": "sdc", "bus": "scsi"}
+    assert more.findtext("serial") == "m-1"
+    assert more.find("source").get("name") == "libvirt-pool/a.more"
+    assert ET.fromstring(domain_xml.disk_element(xml, "a.data")).find("target").get("dev") == "sdb"
+    assert domain_xml.disk_element(xml, "a.none") == ""
+
+
+def test_file_systems_are_made_and_mounted_by_the_serial_of_their_disk() -> None:
+    config = cloud_config(
+        disks=[
+            {"name": "data", "size": 1, "filesystem": "ext4", "mount": "/srv/data"},
+            {"name": "raw", "size": 1},
+            {"name": "spare", "size": 1, "filesystem": "xfs", "serial": "s-1"},
+        ]
+    )
+    data, spare = (f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{serial}" for serial in ("data", "s-1"))
+    assert [(made["device"], made["filesystem"], made["overwrite"]) for made in config["fs_setup"]] == [
+        (data, "ext4", False),
+        (spare, "xfs", False),
+    ]
+    assert config["mounts"] == [[data, "/srv/data", "ext4", "defaults,nofail", "0", "2"]]
+    assert "fs_setup" not in cloud_config(disks=[{"name": "raw", "size": 1}])
+
+
+def test_a_guest_that_can_be_given_cpus_switches_them_on() -> None:
+    (rule,) = cloud_config(cpu=1, cpu_max=2)["write_files"]
+    assert rule["path"].startswith("/etc/udev/rules.d/") and 'ATTR{online}="1"' in rule["content"]
+    assert "write_files" not in cloud_config(cpu=2)
