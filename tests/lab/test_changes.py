@@ -17,7 +17,7 @@ NAME = "changing"
 POOL = "libvirt-pool"
 
 
-def becomes(read: Callable[[], Any], wanted: Any, seconds: int = MINUTE) -> None:
+def becomes(read: Callable[[], Any], wanted: Any, seconds: int = 2 * MINUTE) -> None:
     """Until it does; the guest needs a moment to see what changed."""
     deadline = time.monotonic() + seconds
     while (seen := read()) != wanted:

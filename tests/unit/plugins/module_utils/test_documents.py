@@ -112,6 +112,12 @@ DISK = domain_xml.DiskDevice("a.data", "data")
 GROWABLE = replace(DOMAIN, memory_max_mib=4096, vcpus_max=4, disks=(DISK,))
 
 
+def attributes(root: ET.Element, path: str) -> dict[str, str]:
+    element = root.find(path)
+    assert element is not None, path
+    return element.attrib
+
+
 def test_what_libvirt_is_given_reads_back() -> None:
     xml = domain_xml.render(GROWABLE, NODE)
     assert domain_xml.hardware(xml) == domain_xml.Hardware(1024, 4096, 2, 4)
@@ -129,7 +135,7 @@ def test_other_hardware_leaves_the_rest_of_a_domain_as_it_is() -> None:
     assert domain_xml.hardware(ET.tostring(after, encoding="unicode")) == wanted
     assert after.findtext("description") == "what a person wrote"
     assert after.find("vcpus") is None
-    assert after.find("cpu/topology").attrib == {"sockets": "8", "cores": "1", "threads": "1"}
+    assert attributes(after, "cpu/topology") == {"sockets": "8", "cores": "1", "threads": "1"}
     owned = domain_xml.owned_metadata(ET.tostring(after, encoding="unicode"))
     assert owned and (owned.id, owned.request_sha256) == (ID, "new")
 
@@ -137,10 +143,10 @@ def test_other_hardware_leaves_the_rest_of_a_domain_as_it_is() -> None:
 def test_a_disk_is_attached_where_no_other_is() -> None:
     xml = domain_xml.render(GROWABLE, NODE)
     more = ET.fromstring(domain_xml.data_disk_xml(xml, domain_xml.DiskDevice("a.more", "m-1"), DOMAIN.monitors, NODE))
-    assert more.find("target").attrib == {"dev": "sdc", "bus": "scsi"}
+    assert attributes(more, "target") == {"dev": "sdc", "bus": "scsi"}
     assert more.findtext("serial") == "m-1"
-    assert more.find("source").get("name") == "libvirt-pool/a.more"
-    assert ET.fromstring(domain_xml.disk_element(xml, "a.data")).find("target").get("dev") == "sdb"
+    assert attributes(more, "source")["name"] == "libvirt-pool/a.more"
+    assert attributes(ET.fromstring(domain_xml.disk_element(xml, "a.data")), "target")["dev"] == "sdb"
     assert domain_xml.disk_element(xml, "a.none") == ""
 
 
