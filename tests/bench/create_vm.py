@@ -11,33 +11,9 @@ peer:  ansible-playbook with the nine tasks of rbd, copy and community.libvirt.v
 
 from __future__ import annotations
 
-import json
-import os
-import statistics
-import subprocess
 import sys
-import time
-from pathlib import Path
 
-BENCH = Path(__file__).resolve().parent
-ROOT = BENCH.parents[1]
-
-
-def play(playbook: Path, **variables: object) -> float:
-    """The seconds that a playbook took."""
-    begin = time.monotonic()
-    done = subprocess.run(
-        ["ansible-playbook", str(playbook), "-e", json.dumps(variables)],
-        cwd=ROOT,
-        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LIBRARY": str(BENCH / "library")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    seconds = time.monotonic() - begin
-    if done.returncode:
-        sys.exit(f"{playbook.name} failed:\n{done.stdout}{done.stderr}")
-    return seconds
+from plays import BENCH, ROOT, play, show
 
 
 def one_round(number: int) -> dict[str, float]:
@@ -60,12 +36,7 @@ def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     play(BENCH / "prepare.yml")
     one_round(0)  # opens the SSH connections, fills the caches
-    rounds = [one_round(number) for number in range(1, count + 1)]
-    medians = {contender: statistics.median(seconds[contender] for seconds in rounds) for contender in rounds[0]}
-    print(f"{'':16}  median s  (of {count} rounds: least to most)")
-    for contender, median in medians.items():
-        all_seconds = [seconds[contender] for seconds in rounds]
-        print(f"{contender:16}  {median:8.2f}  ({min(all_seconds):.2f} to {max(all_seconds):.2f})")
+    medians = show([one_round(number) for number in range(1, count + 1)])
     print(f"create_vm / one_task    {medians['create_vm'] / medians['one_task']:.2f}   (wanted: at most 1.3)")
     print(f"create_vm / nine_tasks  {medians['create_vm'] / medians['nine_tasks']:.2f}   (wanted: at most 0.5)")
     return 0
