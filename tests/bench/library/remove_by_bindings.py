@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Contributors to virtfleet.cloud
-"""Takes away every domain of a node and every volume of the pool whose name begins with a prefix."""
+"""Takes away every domain of a node, and if asked every volume of the pool, whose name begins with a prefix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 def main() -> None:
     options = ("pool", "client", "prefix")
-    module = AnsibleModule(argument_spec={option: {"type": "str", "required": True} for option in options})
+    module = AnsibleModule(
+        argument_spec={option: {"type": "str", "required": True} for option in options}
+        | {"volumes": {"type": "bool", "required": True}}
+    )
     params = module.params
     connection = libvirt.open("qemu:///system")
     for domain in connection.listAllDomains():
@@ -23,12 +26,9 @@ def main() -> None:
         rados.Rados(conffile="/etc/ceph/ceph.conf", name=f"client.{params['client']}") as cluster,
         cluster.open_ioctx(params["pool"]) as pool,
     ):
-        for name in rbd.RBD().list(pool):
+        for name in rbd.RBD().list(pool) if params["volumes"] else []:
             if name.startswith(params["prefix"]):
-                try:
-                    rbd.RBD().remove(pool, name)
-                except rbd.ImageNotFound:
-                    pass  # another node was quicker
+                rbd.RBD().remove(pool, name)
     module.exit_json(changed=True)
 
 
