@@ -82,7 +82,7 @@ def render(domain: Domain, node: NodeConfig) -> str:
     _text(root, "memory", str(domain.memory_max_mib or domain.memory_mib), unit="MiB")
     _text(root, "currentMemory", str(domain.memory_mib), unit="MiB")
     _text(root, "vcpu", str(domain.vcpus_max or domain.vcpus), placement="static", current=str(domain.vcpus))
-    _platform(root, domain.vcpus_max or domain.vcpus, node)
+    _platform(root, node)
     devices = ET.SubElement(root, "devices")
     _root_disk(devices, domain, node)
     _seed_disk(devices, domain, node)
@@ -163,9 +163,6 @@ def with_hardware(xml: str, wanted: Hardware, request_sha256: str) -> str:
     _set_text(root, "memory", str(wanted.memory_max_mib), unit="MiB")
     _set_text(root, "currentMemory", str(wanted.memory_mib), unit="MiB")
     _set_text(root, "vcpu", str(wanted.vcpus_max), current=str(wanted.vcpus))
-    topology = root.find("cpu/topology[@cores='1'][@threads='1']")
-    if topology is not None:
-        topology.set("sockets", str(wanted.vcpus_max))
     for vcpus in root.findall("vcpus"):
         root.remove(vcpus)  # the state of each one, which libvirt makes anew from their number
     vm = root.find(f"metadata/{_VM_TAG}")
@@ -202,16 +199,14 @@ def _metadata(root: ET.Element, domain: Domain) -> None:
     )
 
 
-def _platform(root: ET.Element, vcpus_max: int, node: NodeConfig) -> None:
+def _platform(root: ET.Element, node: NodeConfig) -> None:
     os_element = ET.SubElement(root, "os")
     _text(os_element, "type", "hvm", arch="x86_64", machine="q35")
     ET.SubElement(os_element, "boot", dev="hd")
     features = ET.SubElement(root, "features")
     ET.SubElement(features, "acpi")
     ET.SubElement(features, "apic")
-    cpu = ET.SubElement(root, "cpu", mode="host-passthrough" if node.accelerator == "kvm" else "maximum")
-    # A socket for each: Linux takes a virtual CPU that is added to a socket in use for an error of the firmware.
-    ET.SubElement(cpu, "topology", sockets=str(vcpus_max), cores="1", threads="1")
+    ET.SubElement(root, "cpu", mode="host-passthrough" if node.accelerator == "kvm" else "maximum")
     ET.SubElement(root, "clock", offset="utc")
     _text(root, "on_poweroff", "destroy")
     _text(root, "on_reboot", "restart")
