@@ -58,13 +58,20 @@ class Ceph:
             self._cluster.connect(timeout=_CONNECT_SECONDS)
             self.ioctx: Any = self._cluster.open_ioctx(pool)
         self._rbd: Any = rbd.RBD()
+        self._answers = True
 
     def __enter__(self) -> Ceph:
         return self
 
     def __exit__(self, *_unused: object) -> None:
-        self.ioctx.close()
-        self._cluster.shutdown()
+        # Closing waits for what is under way: a cluster that is silent is left alone.
+        if self._answers:
+            self.ioctx.close()
+            self._cluster.shutdown()
+
+    def abandon(self) -> None:
+        """Something is under way that did not answer in time: do not wait for it at the end."""
+        self._answers = False
 
     def monitors(self) -> tuple[tuple[str, int], ...]:
         """Address and port (messenger v1, which every libvirt speaks) of all monitors."""
@@ -90,9 +97,7 @@ class Ceph:
                     metadata = dict(image.metadata_list())
                     # Our own read-only handle does not watch the header, so every watcher is somebody else.
                     watchers = len(list(image.watchers_list()))
-                    return VolumeFacts(
-                        image.size(), _parent(image), metadata.get(_VM_ID), metadata.get(_SEED), watchers
-                    )
+                    return VolumeFacts(image.size(), _parent(image), vm_mark(metadata), metadata.get(_SEED), watchers)
             except rbd.ImageNotFound:
                 return None
 
@@ -174,6 +179,11 @@ class Ceph:
                 self.ioctx.remove_object(_owner_object(vm_id))
             except rados.ObjectNotFound:
                 pass  # Released by the run before this one.
+
+
+def vm_mark(metadata: Mapping[str, str]) -> str | None:
+    """The VM that a volume belongs to, by its metadata."""
+    return metadata.get(_VM_ID)
 
 
 def _owner_object(vm_id: str) -> str:

@@ -29,6 +29,7 @@ _CONNECT_SECONDS = 5
 _STATEMENT_MILLISECONDS = 10000
 # One lock for everything that takes a name, an address or room: claims are short, and no two may count the same room.
 _CLAIM_LOCK = 0x76697274
+_REFUSED_WHEN_PROTECTED = ("delete", "rollback")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ class Registry:
         Raises:
             NotFound: there is none of this name.
             Conflict: it is half-deleted, and something else than deleting is intended.
-            VirtfleetError: busy; needs_consent when it is protected and would be deleted.
+            VirtfleetError: busy; needs_consent when it is protected and would be deleted or rolled back.
         """
         with self._transaction() as cursor:
             row = rows.find(cursor, name)
@@ -170,16 +171,28 @@ class Registry:
             rows.refuse_leased(row)
             if intent != "delete":
                 rows.refuse_half_deleted(row)
-            elif row["protected"]:
+            if row["protected"] and intent in _REFUSED_WHEN_PROTECTED:
                 raise VirtfleetError("needs_consent", f"VM {name} is protected", "Take the protection away first.")
             state = "deleting" if intent == "delete" else row["state"]
             lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, state)
             return _claimed(cursor, name, lease, row)
 
     def record(
-        self, name: str, lease: str, actor: str, state: str | None, step: str | None, error: Mapping[str, Any] | None
+        self,
+        name: str,
+        lease: str,
+        actor: str,
+        state: str | None,
+        step: str | None,
+        error: Mapping[str, Any] | None,
+        event: str | None = None,
+        detail: Mapping[str, Any] | None = None,
     ) -> tuple[dict[str, Any], Change]:
-        """Write what became of the VM and give its lease back; then tell the cache."""
+        """Write what became of the VM and give its lease back; then tell the cache.
+
+        Args:
+            event: what was done to it that its row does not show, for its history; with `detail`.
+        """
         with self._transaction() as cursor:
             row = rows.leased(cursor, name, lease)
             cursor.execute(
@@ -191,6 +204,8 @@ class Registry:
             change = Change(rows.view(row), rows.view(recorded))
             if change.changed or error:
                 rows.event(cursor, row["id"], actor, "failed" if error else (state or "record"), dict(error or {}))
+            if event and not error:
+                rows.event(cursor, row["id"], actor, event, dict(detail or {}))
             node = rows.node(cursor, row["node"])
         self._cache.remember(name, node)
         return rows.shown(recorded), change

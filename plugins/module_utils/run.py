@@ -14,10 +14,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from . import cloud_init, domain_xml
 from .ceph import Ceph
+from .ceph_snapshot import SnapshotStore
 from .errors import NotFound, VirtfleetError
 from .hypervisor import Hypervisor
 from .node_config import read_node_config
 from .plan import Build, Desired, Observed, Plan, Step, decide
+from .snapshot_plan import clear_snapshots
 from .spec import VmSpec, digest, parse_request
 
 DAY_SECONDS = 86400
@@ -61,6 +63,12 @@ class VmRun:
             owner=self.ceph.owner(desired.id),
         )
 
+    def decide(self) -> Plan:
+        """The plan; what is removed for good loses its snapshots first."""
+        plan = decide(self.desired, self.observe())
+        removed = [step.target for step in plan.steps if step.action == "remove"]
+        return clear_snapshots(plan, *SnapshotStore(self.ceph).read(removed, clones=True)) if removed else plan
+
     def carry_out(self, plan: Plan) -> dict[str, int]:
         """Do every step; the milliseconds that each action took."""
         timings: dict[str, int] = {}
@@ -100,6 +108,11 @@ class VmRun:
         content = cloud_init.seed_image(self.seed_files)
         self.ceph.write_seed(volume, content, self.desired.id, cloud_init.seed_digest(self.seed_files))
 
+    def remove_snapshots(self, volume: str, snapshots: list[str]) -> None:
+        store = SnapshotStore(self.ceph)
+        for snapshot in snapshots:
+            store.remove(volume, snapshot)
+
     def shut_down(self) -> None:
         seconds = self.params["shutdown_timeout"]
         if not self.hypervisor.shut_down(self.desired.name, seconds):
@@ -122,6 +135,7 @@ EXECUTORS: dict[str, Callable[[VmRun, Step], None]] = {
     "mark": lambda run, step: run.ceph.mark(step.target, run.desired.id, run.request_sha256),
     "write_seed": lambda run, step: run.write_seed(step.target),
     "trash": lambda run, step: run.ceph.trash(step.target, run.params["retention_days"] * DAY_SECONDS),
+    "remove_snapshots": lambda run, step: run.remove_snapshots(step.target, step.detail["snapshots"]),
     "remove": lambda run, step: run.ceph.remove(step.target),
     "define": lambda run, step: run.hypervisor.define(run.domain_xml()),
     "start": lambda run, step: run.hypervisor.start(step.target),
@@ -144,7 +158,7 @@ def run_vm_module(module: AnsibleModule) -> None:
             Hypervisor(module.params["libvirt_uri"]) as hypervisor,
         ):
             run = VmRun(module.params, node, ceph, hypervisor)
-            plan = decide(run.desired, run.observe())
+            plan = run.decide()
             timings = {"observe": round((time.monotonic() - begin) * 1000)}
             if not module.check_mode:
                 timings.update(run.carry_out(plan))

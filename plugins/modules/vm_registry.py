@@ -36,9 +36,11 @@ options:
     description: Project of a new VM.
     type: str
   intent:
-    description: What the claim is for. Only V(create) makes a VM.
+    description:
+      - What the claim is for. Only V(create) makes a VM.
+      - V(delete) and V(rollback) are refused for one that is protected.
     type: str
-    choices: [create, start, stop, suspend, resume, delete]
+    choices: [create, start, stop, suspend, resume, delete, snapshot, rollback, remove_snapshot]
     default: create
   request:
     description: What the user asked for, by the names that create_vm.yml takes. Values that are null are defaults.
@@ -59,6 +61,12 @@ options:
     type: str
   error:
     description: With O(state=recorded), the error.
+    type: dict
+  event:
+    description: With O(state=recorded), what was done to the VM that its row does not show, for its history.
+    type: str
+  detail:
+    description: With O(event), what else is to be known of it.
     type: dict
   observed:
     description: With O(state=refreshed), what M(virtfleet.cloud.virt_rbd_vm_info) returned as C(vms).
