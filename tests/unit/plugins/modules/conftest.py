@@ -14,6 +14,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.virtfleet.cloud.plugins.module_utils import run
 from ansible_collections.virtfleet.cloud.plugins.modules import virt_rbd_vm, virt_rbd_vm_info
 from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph, FakeHypervisor, World
+from ansible_collections.virtfleet.cloud.tests.unit.snapshot_doubles import FakeStore, SnapshotWorld
 
 NODE = {
     "accelerator": "tcg", "ceph_conf": "/etc/ceph/ceph.conf", "ceph_client": "libvirt", "ceph_pool": "libvirt-pool",
@@ -26,7 +27,7 @@ Runner = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def world() -> World:
-    return World()
+    return SnapshotWorld()
 
 
 @pytest.fixture
@@ -41,6 +42,7 @@ def run_module(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     """A function that runs main() with arguments and returns the result that it printed."""
     monkeypatch.setattr(run, "Ceph", lambda *_unused: FakeCeph(world))
     monkeypatch.setattr(run, "Hypervisor", lambda _uri: FakeHypervisor(world))
+    monkeypatch.setattr(run, "SnapshotStore", FakeStore)
 
     def call(main: Callable[[], None], check: bool = False, **arguments: Any) -> dict[str, Any]:
         with patch_module_args(arguments | {"_ansible_check_mode": check}), pytest.raises(SystemExit):
