@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +28,7 @@ _RECORD = "virtfleet.snapshot."
 _SIZE = "virtfleet.size_bytes"
 # A change of an image that a guest has open is made by its QEMU, which may never answer: librbd asks again for ever.
 _CHANGE_SECONDS = 30
+_AT_ONCE = 16
 _CHUNK = 4 * 1024 * 1024
 
 
@@ -64,7 +66,13 @@ class SnapshotStore:
                     records.update(_records(metadata))
         return tuple(found), records
 
-    def create(self, volume: str, snapshot: str) -> None:
+    def create(self, volumes: Sequence[str], snapshot: str) -> None:
+        """Make the snapshot of every volume, of all at once: each takes the monitors a round, with the guest held."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for made in [pool.submit(self._create, volume, snapshot) for volume in volumes]:
+                made.result()
+
+    def _create(self, volume: str, snapshot: str) -> None:
         self._change(f"making snapshot {volume}@{snapshot}", volume, lambda image: image.create_snap(snapshot))
 
     def remove(self, volume: str, snapshot: str) -> None:

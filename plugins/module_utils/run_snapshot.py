@@ -65,10 +65,8 @@ class SnapshotRun:
         volumes, name = step.detail["volumes"], step.detail["snapshot"]
         record = Record(tuple(volumes), _power(self.hypervisor.domain(self.wish.name)))
         with self.held(name, record) as held:
-            begin = time.monotonic()
-            for volume in volumes:
-                self.store.create(volume, name)
-            self._spent("create", begin)
+            with self.timed("create"):
+                self.store.create(volumes, name)
         self.store.write_record(self.wish.root_volume, name, replace(held, done=True, hold=None))
 
     @contextmanager
@@ -79,7 +77,7 @@ class SnapshotRun:
         """
         frozen = record.guest == "running" and self._freeze(snapshot, record)
         if frozen:
-            with always(lambda: self._timed_thaw()):
+            with always(self._thaw):
                 yield replace(record, guest="frozen")
         elif record.guest == "running" and len(record.volumes) > 1:
             self.store.write_record(self.wish.root_volume, snapshot, replace(record, hold="pause"))
@@ -104,7 +102,7 @@ class SnapshotRun:
             )
         return frozen
 
-    def _timed_thaw(self) -> None:
+    def _thaw(self) -> None:
         with self.timed("thaw"):
             self.hypervisor.thaw(self.wish.name)
 
@@ -131,12 +129,7 @@ class SnapshotRun:
     def timed(self, what: str) -> Iterator[None]:
         """Add the milliseconds that something takes to the timings."""
         begin = time.monotonic()
-        try:
-            yield
-        finally:
-            self._spent(what, begin)
-
-    def _spent(self, what: str, begin: float) -> None:
+        yield
         self.timings[what] = self.timings.get(what, 0) + round((time.monotonic() - begin) * 1000)
 
 

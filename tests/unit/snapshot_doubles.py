@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Backend, Unreachable, VirtfleetError
@@ -60,7 +60,11 @@ class FakeStore:
                 found.append(Volume(name, facts.size_bytes, facts.watchers, snapshots))
         return tuple(found), dict(self.world.records)
 
-    def create(self, volume: str, snapshot: str) -> None:
+    def create(self, volumes: Sequence[str], snapshot: str) -> None:
+        for volume in volumes:
+            self._create(volume, snapshot)
+
+    def _create(self, volume: str, snapshot: str) -> None:
         if volume == self.world.ceph_fails_at:
             raise Unreachable("Ceph did not answer")
         self.world.mutate(f"create {volume}")
