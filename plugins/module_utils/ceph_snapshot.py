@@ -27,7 +27,8 @@ _RECORD = "virtfleet.snapshot."
 # The size that a volume gets back after a rollback, while one is under way.
 _SIZE = "virtfleet.size_bytes"
 # A change of an image that a guest has open is made by its QEMU, which may never answer: librbd asks again for ever.
-_CHANGE_SECONDS = 30
+# It is less than the 30 s after which librbd takes a QEMU for dead and evicts it.
+_CHANGE_SECONDS = 20
 _AT_ONCE = 16
 _CHUNK = 4 * 1024 * 1024
 

@@ -180,6 +180,8 @@ def decide_snapshot(wish: Wish, seen: SeenVm) -> Plan:
     domain = _domain(wish, seen)
     decide = {"present": _present, "absent": _absent, "rolled_back": _rolled_back}[wish.state]
     steps = [*_let_go(wish, seen, domain), *decide(wish, seen, domain)]
+    if steps:
+        _refuse_hung(wish, seen, domain)
     return Plan(tuple(steps), _before(wish, seen, domain), _after(wish, seen, domain, steps))
 
 
@@ -235,6 +237,20 @@ def _domain(wish: Wish, seen: SeenVm) -> DomainFacts:
     if seen.domain.owned_id != wish.id:
         raise Conflict(f"The domain {wish.name} is not that of VM {wish.id}", "Look at it with 'virsh dumpxml'.")
     return seen.domain
+
+
+def _refuse_hung(wish: Wish, seen: SeenVm, domain: DomainFacts) -> None:
+    """A QEMU that is silent for long loses its watch, and librbd would evict it for the sake of our change.
+
+    For every change of an image it asks the client that holds its lock, and takes one without a watch for dead.
+    """
+    root = next(volume for volume in seen.volumes if volume.name == wish.root_volume)
+    if domain.state != "stopped" and not root.watchers:
+        raise VirtfleetError(
+            "unreachable",
+            f"VM {wish.name} is {domain.state}, and its QEMU does not hold {root.name} open",
+            "It hangs, or cannot reach Ceph: look at it on its node; stop_vm.yml with force=true cuts it off.",
+        )
 
 
 def _let_go(wish: Wish, seen: SeenVm, domain: DomainFacts) -> list[Step]:

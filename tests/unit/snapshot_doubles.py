@@ -25,6 +25,13 @@ class SnapshotWorld(World):
     agent_thaws: bool = True
     frozen: bool = False
     ceph_fails_at: str | None = None
+    hangs: bool = False
+
+    def watchers(self, volume: str) -> int:
+        """Clients that have a volume open: the QEMU of its VM while it runs and does not hang, and others."""
+        domain = self.domains.get(volume.partition(".")[0])
+        on = domain is not None and domain.state != "stopped" and not self.hangs
+        return self.volumes[volume].watchers + on
 
     def write(self) -> None:
         """What a guest does that is running and not frozen: it writes to all its volumes."""
@@ -57,7 +64,7 @@ class FakeStore:
                     snapshot: part if clones else replace(part, clones=())
                     for snapshot, part in self.world.snapshots.get(name, {}).items()
                 }
-                found.append(Volume(name, facts.size_bytes, facts.watchers, snapshots))
+                found.append(Volume(name, facts.size_bytes, self.world.watchers(name), snapshots))
         return tuple(found), dict(self.world.records)
 
     def create(self, volumes: Sequence[str], snapshot: str) -> None:

@@ -251,6 +251,7 @@ REFUSED: list[tuple[dict[str, Any], Callable[[SnapshotWorld], object], str, str]
     ({"snapshot": "one", "state": "rolled_back"}, foreign, "conflict", "not made by snapshot_vm.yml"),
     ({"snapshot": "no", "state": "rolled_back"}, lambda world: None, "not_found", "list_snapshots.yml"),
     ({}, lambda world: world.owners.update({ID: "node-2"}), "in_use_elsewhere", "node-2"),
+    ({}, lambda world: setattr(world, "hangs", True), "unreachable", "does not hold a.root open"),
     ({}, lambda world: world.domains.pop("a"), "not_found", "create_vm.yml"),
     ({}, lambda world: world.volumes.pop("a.root"), "not_found", "create_vm.yml"),
     ({}, lambda world: world.domains.update(a=DomainFacts(ID, "running", None)), "conflict", "not that of VM"),
