@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 _GIB = 1024**3
-COLUMNS = ("SNAPSHOT", "CREATEDAT", "SIZE", "GUEST", "STATE", "VOLUMES")
+COLUMNS = ("SNAPSHOT", "CREATEDAT", "SIZE", "USED", "GUEST", "STATE", "VOLUMES")
 
 
 def snapshot_table(snapshots: Iterable[Mapping[str, Any]]) -> str:
@@ -27,6 +27,7 @@ def _cells(snapshot: Mapping[str, Any]) -> tuple[str, ...]:
         snapshot["name"],
         snapshot["created_at"] or "",
         f"{snapshot['size_bytes'] / _GIB:g}",
+        "" if snapshot["used_bytes"] is None else f"{snapshot['used_bytes'] / _GIB:.2f}",
         snapshot["guest"] or "",
         snapshot["state"],
         ",".join(volumes),

@@ -211,10 +211,11 @@ def run_snapshot_info_module(module: AnsibleModule) -> None:
     try:
         node = read_node_config(params["node_config"])
         with Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as ceph:
-            volumes, records = SnapshotStore(ceph).volumes(params["name"], params["id"], clones=True)
+            store = SnapshotStore(ceph)
+            volumes, records = store.volumes(params["name"], params["id"], clones=True)
+            seen = SeenVm(None, None, tuple(store.with_usage(volume) for volume in volumes), records)
     except VirtfleetError as error:
         fail(module, error)
-    seen = SeenVm(None, None, volumes, records)
     module.exit_json(changed=False, snapshots=[found.view() for found in seen.snapshots()])
 
 

@@ -26,13 +26,20 @@ WHOLE, INCOMPLETE, FOREIGN = "whole", "incomplete", "foreign"
 
 @dataclass(frozen=True, slots=True)
 class RbdSnapshot:
-    """One snapshot of one RBD image. `id` grows with time within a pool; `clones` are the images that hang on it."""
+    """One snapshot of one RBD image.
+
+    Attributes:
+        id: grows with time within a pool.
+        clones: the images that hang on it, where that was read.
+        used_bytes: what was written between the snapshot before it and itself, where that was read.
+    """
 
     id: int
     size_bytes: int
     created_at: str
     protected: bool = False
     clones: tuple[str, ...] = ()
+    used_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,7 @@ class Snapshot:
 
     def view(self) -> dict[str, Any]:
         """As results show it."""
+        used = [part.used_bytes for part in self.parts.values() if part.used_bytes is not None]
         return {
             "name": self.name,
             "state": self.state,
@@ -100,6 +108,7 @@ class Snapshot:
             "guest": self.record.guest if self.record else None,
             "frozen": self.record is not None and self.record.guest == "frozen",
             "size_bytes": sum(part.size_bytes for part in self.parts.values()),
+            "used_bytes": sum(used) if len(used) == len(self.parts) else None,
             "volumes": sorted(self.parts),
             "missing": list(self.missing),
             "clones": sorted({clone for part in self.parts.values() for clone in part.clones}),

@@ -139,6 +139,11 @@ snapshot:
     size_bytes:
       description: Size of its volumes.
       type: int
+    used_bytes:
+      description:
+        - What it takes, in whole objects, beyond the snapshot before it.
+        - Only M(virtfleet.cloud.virt_rbd_snapshot_info) reads it, and only where the images have fast-diff.
+      type: int
     volumes:
       description: The volumes that it is on.
       type: list
@@ -158,6 +163,7 @@ snapshot:
     guest: frozen
     frozen: true
     size_bytes: 10737418240
+    used_bytes: null
     volumes: [test-1.root]
     missing: []
     clones: []

@@ -67,6 +67,9 @@ class FakeStore:
                 found.append(Volume(name, facts.size_bytes, self.world.watchers(name), snapshots))
         return tuple(found), dict(self.world.records)
 
+    def with_usage(self, volume: Volume) -> Volume:
+        return volume
+
     def create(self, volumes: Sequence[str], snapshot: str) -> None:
         for volume in volumes:
             self._create(volume, snapshot)
