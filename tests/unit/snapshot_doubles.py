@@ -99,7 +99,7 @@ class FakeStore:
         self.world.records.pop(snapshot, None)
 
     def roll_back(self, volume: str, snapshot: str, size_bytes: int) -> None:
-        if self.world.domains["a"].state != "stopped":
+        if self.world.watchers(volume):
             raise Backend("open")
         self.world.mutate(f"roll_back {volume}")
         self.world.content[volume] = self.world.then[f"{volume}@{snapshot}"]
