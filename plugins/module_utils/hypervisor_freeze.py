@@ -21,7 +21,7 @@ else:
 
 # How long libvirt waits for the answer to one command; without this it is for ever.
 _AGENT_SECONDS = 10
-_THAW_SECONDS = 40
+_RELEASE_SECONDS = 40
 _POLL_SECONDS = 1
 
 
@@ -56,17 +56,53 @@ class FreezingHypervisor(Hypervisor):
         Raises:
             VirtfleetError: timeout.
         """
-        deadline = time.monotonic() + _THAW_SECONDS
-        while self._command(name, "thawing", lambda domain: domain.fsThaw()) is not None:
-            if not self._ask(f"reading domain {name}", lambda: self._existing(name).isActive()):
-                return
+        hint = f"Its file systems may still stand still: 'virsh domfsthaw {name}' on its node, or run again."
+        self._surely(f"thaw the guest of {name}", hint, lambda: self._thawed(name))
+
+    def unpause(self, name: str) -> None:
+        """Let a domain go on that was paused for the moment.
+
+        Raises:
+            VirtfleetError: timeout.
+        """
+        hint = f"It may still stand still: 'virsh resume {name}' on its node, or run again."
+        self._surely(f"resume {name}", hint, lambda: self._unpaused(name))
+
+    def _surely(self, doing: str, hint: str, attempt: Callable[[], bool]) -> None:
+        """Try until it is done, also when libvirt is restarted meanwhile."""
+        deadline = time.monotonic() + _RELEASE_SECONDS
+        failure = "the agent does not confirm it"
+        while True:
+            try:
+                if attempt():
+                    return
+            except VirtfleetError as error:
+                failure = error.message
             if time.monotonic() > deadline:
                 raise VirtfleetError(
-                    "timeout",
-                    f"The agent of {name} did not confirm within {_THAW_SECONDS} s that the guest is thawed",
-                    f"Its file systems may still stand still: 'virsh domfsthaw {name}' on its node, or run again.",
+                    "timeout", f"It was not possible to {doing} within {_RELEASE_SECONDS} s: {failure}", hint
                 )
             time.sleep(_POLL_SECONDS)
+            self._reconnect()
+
+    def _reconnect(self) -> None:
+        if self._answers and self._connection.isAlive():
+            return
+        try:
+            self._connection = FreezingHypervisor(self._uri)._connection
+        except VirtfleetError:
+            pass  # The attempt after this one says what is wrong.
+
+    def _thawed(self, name: str) -> bool:
+        if self._command(name, "thawing", lambda domain: domain.fsThaw()) is None:
+            return True
+        return not self._ask(f"reading domain {name}", lambda: self._existing(name).isActive())
+
+    def _unpaused(self, name: str) -> bool:
+        domain = self.domain(name)
+        if domain is not None and domain.state == "suspended":
+            self.resume(name)
+        return True
 
     def _command(self, name: str, what: str, command: Callable[[Any], Any]) -> int | None:
         """Give the agent a command; libvirt's error code, or None when it was done."""

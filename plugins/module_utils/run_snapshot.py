@@ -82,7 +82,7 @@ class SnapshotRun:
         elif record.guest == "running" and len(record.volumes) > 1:
             self.store.write_record(self.wish.root_volume, snapshot, replace(record, hold="pause"))
             self.hypervisor.suspend(self.wish.name)
-            with always(lambda: self.hypervisor.resume(self.wish.name)):
+            with always(lambda: self.hypervisor.unpause(self.wish.name)):
                 yield replace(record, guest="paused")
         else:
             self.store.write_record(self.wish.root_volume, snapshot, record)
@@ -108,7 +108,7 @@ class SnapshotRun:
 
     def let_go(self, step: Step, seen: SeenVm) -> None:
         """Thaw or resume what a run that was cut off left held."""
-        act = self.hypervisor.thaw if step.action == "thaw" else self.hypervisor.resume
+        act = self.hypervisor.thaw if step.action == "thaw" else self.hypervisor.unpause
         act(self.wish.name)
         for name, record in seen.records.items():
             if record.hold:

@@ -122,6 +122,9 @@ class FakeFreezer(FakeHypervisor):
         self.world.frozen = self.world.agent_answers
         return self.world.frozen
 
+    def unpause(self, name: str) -> None:
+        self.resume(name)
+
     def thaw(self, name: str) -> None:
         self.world.mutate("thaw")
         if not self.world.agent_thaws:
