@@ -40,10 +40,15 @@ class FreezingHypervisor(Hypervisor):
         Raises:
             VirtfleetError: timeout, when it may have frozen them and does not answer to the thaw.
         """
-        code = self._command(name, "freezing", lambda domain: domain.fsFreeze())
+        try:
+            code = self._command(name, "freezing", lambda domain: domain.fsFreeze())
+        except VirtfleetError:
+            self.thaw(name)
+            return False
         if code is None:
             return True
-        if code == libvirt.VIR_ERR_AGENT_COMMAND_TIMEOUT:
+        if code == libvirt.VIR_ERR_AGENT_COMMAND_TIMEOUT or not self._connection.isAlive():
+            # The agent was told, or may have been before libvirt went away.
             self.thaw(name)
         elif code not in (libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED, libvirt.VIR_ERR_OPERATION_INVALID):
             # It refused half-way, or went away while it froze.

@@ -81,8 +81,8 @@ class SnapshotRun:
                 yield replace(record, guest="frozen")
         elif record.guest == "running" and len(record.volumes) > 1:
             self.store.write_record(self.wish.root_volume, snapshot, replace(record, hold="pause"))
-            self.hypervisor.suspend(self.wish.name)
             with always(lambda: self.hypervisor.unpause(self.wish.name)):
+                self.hypervisor.suspend(self.wish.name)
                 yield replace(record, guest="paused")
         else:
             self.store.write_record(self.wish.root_volume, snapshot, record)
