@@ -23,7 +23,19 @@ class ActionModule(RegistryAction):
         "project": {"type": "str"},
         "intent": {
             "type": "str",
-            "choices": ["create", "start", "stop", "suspend", "resume", "delete", "change", "undelete"],
+            "choices": [
+                "create",
+                "start",
+                "stop",
+                "suspend",
+                "resume",
+                "delete",
+                "undelete",
+                "change",
+                "snapshot",
+                "rollback",
+                "remove_snapshot",
+            ],
             "default": "create",
         },
         "request": {"type": "dict", "default": {}},
@@ -32,6 +44,8 @@ class ActionModule(RegistryAction):
         "vm_state": {"type": "str"},
         "step": {"type": "str"},
         "error": {"type": "dict"},
+        "event": {"type": "str"},
+        "detail": {"type": "dict"},
         "observed": {"type": "list", "elements": "dict", "default": []},
     }
 
@@ -45,7 +59,14 @@ class ActionModule(RegistryAction):
             return {"changed": False, "vm": None}
         if arguments["state"] == "recorded":
             vm, change = registry.record(
-                name, lease, actor, arguments["vm_state"], arguments["step"], arguments["error"]
+                name,
+                lease,
+                actor,
+                arguments["vm_state"],
+                arguments["step"],
+                arguments["error"],
+                arguments["event"],
+                arguments["detail"],
             )
             # A failure is told to the VM's history even where the row says the same already.
             return change_result(change) | {"vm": vm, "changed": change.changed or arguments["error"] is not None}

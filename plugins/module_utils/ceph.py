@@ -22,7 +22,7 @@ else:
     HAS_CEPH = True
 
 GOLDEN_SNAPSHOT = "golden"
-VM_ID_KEY = "virtfleet.vm_id"
+_VM_ID = "virtfleet.vm_id"
 _SEED = "virtfleet.seed_sha256"
 _REQUEST = "virtfleet.request_sha256"
 _CONNECT_SECONDS = 10
@@ -58,13 +58,20 @@ class Ceph:
             self._cluster.connect(timeout=_CONNECT_SECONDS)
             self.ioctx: Any = self._cluster.open_ioctx(pool)
         self._rbd: Any = rbd.RBD()
+        self._answers = True
 
     def __enter__(self) -> Ceph:
         return self
 
     def __exit__(self, *_unused: object) -> None:
-        self.ioctx.close()
-        self._cluster.shutdown()
+        # Closing waits for what is under way: a cluster that is silent is left alone.
+        if self._answers:
+            self.ioctx.close()
+            self._cluster.shutdown()
+
+    def abandon(self) -> None:
+        """Something is under way that did not answer in time: do not wait for it at the end."""
+        self._answers = False
 
     def monitors(self) -> tuple[tuple[str, int], ...]:
         """Address and port (messenger v1, which every libvirt speaks) of all monitors."""
@@ -90,9 +97,7 @@ class Ceph:
                     metadata = dict(image.metadata_list())
                     # Our own read-only handle does not watch the header, so every watcher is somebody else.
                     watchers = len(list(image.watchers_list()))
-                    return VolumeFacts(
-                        image.size(), _parent(image), metadata.get(VM_ID_KEY), metadata.get(_SEED), watchers
-                    )
+                    return VolumeFacts(image.size(), _parent(image), vm_mark(metadata), metadata.get(_SEED), watchers)
             except rbd.ImageNotFound:
                 return None
 
@@ -130,14 +135,14 @@ class Ceph:
                 pass  # Left behind by a run that was cut off.
             with rbd.Image(self.ioctx, making) as image:
                 image.resize(size_bytes, allow_shrink=True)
-                image.metadata_set(VM_ID_KEY, vm_id)
+                image.metadata_set(_VM_ID, vm_id)
             self._rbd.rename(self.ioctx, making, volume)
 
     def mark(self, volume: str, vm_id: str, request_sha256: str) -> None:
         """Write into the volume's metadata which VM it belongs to, and the digest of what was asked for."""
         with as_our_errors(f"marking volume {volume}"), rbd.Image(self.ioctx, volume) as image:
             image.metadata_set(_REQUEST, request_sha256)
-            image.metadata_set(VM_ID_KEY, vm_id)
+            image.metadata_set(_VM_ID, vm_id)
 
     def write_seed(self, volume: str, content: bytes, vm_id: str, sha256: str) -> None:
         """Make the seed volume, or write it anew; the digest goes in last, so that a torn write is seen."""
@@ -148,7 +153,7 @@ class Ceph:
             except rbd.ImageExists:
                 new = False
             with rbd.Image(self.ioctx, volume) as image:
-                image.metadata_set(VM_ID_KEY, vm_id)
+                image.metadata_set(_VM_ID, vm_id)
                 if not new:
                     image.metadata_set(_SEED, "")
                     image.resize(len(content), allow_shrink=True)
@@ -194,6 +199,11 @@ class Ceph:
                 self.ioctx.remove_object(_owner_object(vm_id))
             except rados.ObjectNotFound:
                 pass  # Released by the run before this one.
+
+
+def vm_mark(metadata: Mapping[str, str]) -> str | None:
+    """The VM that a volume belongs to, by its metadata."""
+    return metadata.get(_VM_ID)
 
 
 def _owner_object(vm_id: str) -> str:

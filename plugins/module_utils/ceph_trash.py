@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from .ceph import VM_ID_KEY, Ceph, as_our_errors
+from .ceph import Ceph, as_our_errors, vm_mark
 from .plan_types import TrashedVolume
 
 try:
@@ -48,14 +48,23 @@ class Trash:
             self._rbd.trash_restore(self._ioctx, volume.trash_id, volume.name)
 
     def remove(self, volume: TrashedVolume) -> None:
-        """Remove a volume for good, before the end of its retention too."""
+        """Remove a volume for good with its snapshots, before the end of its retention too.
+
+        Raises:
+            Conflict: another image hangs on one of its snapshots.
+        """
         with as_our_errors(f"removing {volume.name} from the trash"):
+            with rbd.Image(self._ioctx, image_id=volume.trash_id) as image:
+                for snapshot in list(image.list_snaps()):
+                    if image.is_protected_snap(snapshot["name"]):
+                        image.unprotect_snap(snapshot["name"])
+                    image.remove_snap(snapshot["name"])
             self._rbd.trash_remove(self._ioctx, volume.trash_id, force=True)
 
     def _vm_id(self, image_id: str) -> str | None:
         try:
             with rbd.Image(self._ioctx, image_id=image_id, read_only=True) as image:
-                return dict(image.metadata_list()).get(VM_ID_KEY)
+                return vm_mark(dict(image.metadata_list()))
         except rbd.ImageNotFound:
             return None  # removed in this moment
 

@@ -28,6 +28,7 @@ _CONNECT_SECONDS = 5
 _STATEMENT_MILLISECONDS = 10000
 # One lock for everything that takes a name, an address or room: claims are short, and no two may count the same room.
 _CLAIM_LOCK = 0x76697274
+_REFUSED_WHEN_PROTECTED = ("delete", "rollback")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +76,19 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What became of a VM that is leased: its state, or what failed and how."""
+    """What became of a VM that is leased: its state, or what failed and how.
+
+    Attributes:
+        event: what was done to it that its row does not show, for its history; with `detail`.
+    """
 
     name: str
     lease: str
     state: str | None = None
     step: str | None = None
     error: Mapping[str, Any] | None = None
+    event: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Registry:
@@ -193,7 +200,7 @@ class Registry:
         Raises:
             NotFound: there is none of this name.
             Conflict: it is half-deleted, and something else than deleting is intended.
-            VirtfleetError: busy; needs_consent when it is protected and would be deleted.
+            VirtfleetError: busy; needs_consent when it is protected and would be deleted or rolled back.
         """
         with self._transaction() as cursor:
             row = rows.find(cursor, name)
@@ -204,7 +211,7 @@ class Registry:
             rows.refuse_leased(row)
             if intent != "delete":
                 rows.refuse_half_deleted(row)
-            elif row["protected"]:
+            if row["protected"] and intent in _REFUSED_WHEN_PROTECTED:
                 raise VirtfleetError("needs_consent", f"VM {name} is protected", "Take the protection away first.")
             state = "deleting" if intent == "delete" else row["state"]
             lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, state)
@@ -266,11 +273,24 @@ class Registry:
             return claim
 
     def record(
-        self, name: str, lease: str, actor: str, state: str | None, step: str | None, error: Mapping[str, Any] | None
+        self,
+        name: str,
+        lease: str,
+        actor: str,
+        state: str | None,
+        step: str | None,
+        error: Mapping[str, Any] | None,
+        event: str | None = None,
+        detail: Mapping[str, Any] | None = None,
     ) -> tuple[dict[str, Any], Change]:
-        """Write what became of the VM and give its lease back; then tell the cache."""
+        """Write what became of the VM and give its lease back; then tell the cache.
+
+        Args:
+            event: what was done to it that its row does not show, for its history; with `detail`.
+        """
         with self._transaction() as cursor:
-            vm, change, node = self._record(cursor, Record(name, lease, state, step, error), actor)
+            record = Record(name, lease, state, step, error, event, detail or {})
+            vm, change, node = self._record(cursor, record, actor)
         self._cache.remember({name: node})
         return vm, change
 
@@ -293,6 +313,8 @@ class Registry:
         if change.changed or record.error:
             what = "failed" if record.error else (record.state or "record")
             rows.event(cursor, row["id"], actor, what, dict(record.error or {}))
+        if record.event and not record.error:
+            rows.event(cursor, row["id"], actor, record.event, record.detail)
         return rows.shown(recorded), change, rows.node(cursor, row["node"])
 
     def forget(self, name: str, lease: str, actor: str) -> tuple[dict[str, Any], Change]:

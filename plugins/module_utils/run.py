@@ -16,12 +16,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from . import cloud_init, domain_xml
 from .ceph import Ceph
+from .ceph_snapshot import SnapshotStore
 from .ceph_trash import Trash
 from .errors import NotFound, VirtfleetError
 from .hypervisor import Hypervisor
 from .node_config import read_node_config
 from .plan import decide
 from .plan_types import Build, Desired, Hardware, Observed, Plan, Sizes, Step, VolumeFacts
+from .snapshot_plan import clear_snapshots
 from .spec import VmSpec, digest, parse_disks, parse_request
 
 DAY_SECONDS = 86400
@@ -93,6 +95,12 @@ class VmRun:
         found = {desired.volume(disk.name): self.ceph.volume(desired.volume(disk.name)) for disk in disks or ()}
         return {name: volume for name, volume in found.items() if volume is not None}
 
+    def decide(self) -> Plan:
+        """The plan; what is removed for good loses its snapshots first."""
+        plan = decide(self.desired, self.observe())
+        removed = [step.target for step in plan.steps if step.action == "remove"]
+        return clear_snapshots(plan, *SnapshotStore(self.ceph).read(removed, clones=True)) if removed else plan
+
     def carry_out(self, plan: Plan) -> dict[str, int]:
         """Do every step; the milliseconds that each action took."""
         timings: dict[str, int] = {}
@@ -158,6 +166,11 @@ class VmRun:
                 "Unmount it in the guest, wait until the guest has booted, and run again; nothing was removed.",
             )
 
+    def remove_snapshots(self, volume: str, snapshots: list[str]) -> None:
+        store = SnapshotStore(self.ceph)
+        for snapshot in snapshots:
+            store.remove(volume, snapshot)
+
     def shut_down(self) -> None:
         seconds = self.params["shutdown_timeout"]
         if not self.hypervisor.shut_down(self.desired.name, seconds):
@@ -190,6 +203,7 @@ EXECUTORS: dict[str, Callable[[VmRun, Step], None]] = {
     "mark": lambda run, step: run.ceph.mark(step.target, run.desired.id, run.request_sha256),
     "write_seed": lambda run, step: run.write_seed(step.target),
     "trash": lambda run, step: run.ceph.trash(step.target, run.params["retention_days"] * DAY_SECONDS),
+    "remove_snapshots": lambda run, step: run.remove_snapshots(step.target, step.detail["snapshots"]),
     "remove": lambda run, step: run.ceph.remove(step.target),
     "define": lambda run, step: run.hypervisor.define(run.domain_xml()),
     "start": lambda run, step: run.hypervisor.start(step.target),
@@ -212,7 +226,7 @@ def bring_about(
     """
     begin = time.monotonic()
     run = VmRun(params, node, ceph, hypervisor)
-    plan = decide(run.desired, run.observe())
+    plan = run.decide()
     timings = {"observe": round((time.monotonic() - begin) * 1000)}
     if not check:
         timings |= run.carry_out(plan)

@@ -40,8 +40,10 @@ options:
       - What the claim is for. Only V(create) makes a VM.
       - V(undelete) takes the one of this name that was deleted last back.
       - V(change) gives it other sizes, data disks or protection, by O(request).
+      - V(delete) and V(rollback) are refused for one that is protected.
     type: str
-    choices: [create, start, stop, suspend, resume, delete, change, undelete]
+    choices:
+      [create, start, stop, suspend, resume, delete, undelete, change, snapshot, rollback, remove_snapshot]
     default: create
   request:
     description:
@@ -66,6 +68,12 @@ options:
     type: str
   error:
     description: With O(state=recorded), the error.
+    type: dict
+  event:
+    description: With O(state=recorded), what was done to the VM that its row does not show, for its history.
+    type: str
+  detail:
+    description: With O(event), what else is to be known of it.
     type: dict
   observed:
     description: With O(state=refreshed), what M(virtfleet.cloud.virt_rbd_vm_info) returned as C(vms).

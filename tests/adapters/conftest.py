@@ -19,6 +19,7 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils import ceph, ceph_
 from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import Domain, NodeConfig, render
 from ansible_collections.virtfleet.cloud.plugins.module_utils.node_config import NODE_CONFIG, read_node_config
 from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph, FakeHypervisor, World
+from ansible_collections.virtfleet.cloud.tests.unit.snapshot_doubles import SnapshotWorld
 
 SECTOR = 512
 
@@ -57,7 +58,7 @@ def node() -> NodeConfig:
 @pytest.fixture
 def pool(ceph_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Pool]:
     if ceph_kind == "double":
-        yield Pool(FakeCeph(World()), "img")
+        yield Pool(FakeCeph(SnapshotWorld()), "img")
         return
     import rbd
 

@@ -13,7 +13,13 @@ from .conftest import NAME, ROOT, Lab
 
 DIRECTORY = "/root/adapters"
 COLLECTION = "ansible_collections/virtfleet/cloud"
-NEEDED = ("plugins/module_utils", "tests/__init__.py", "tests/adapters", "tests/unit/doubles.py")
+NEEDED = (
+    "plugins/module_utils",
+    "tests/__init__.py",
+    "tests/adapters",
+    "tests/unit/doubles.py",
+    "tests/unit/snapshot_doubles.py",
+)
 
 
 def parcel() -> bytes:

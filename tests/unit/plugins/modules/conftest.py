@@ -19,6 +19,7 @@ from ansible_collections.virtfleet.cloud.plugins.modules import (
     virt_rbd_vms,
 )
 from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph, FakeHypervisor, FakeTrash, World
+from ansible_collections.virtfleet.cloud.tests.unit.snapshot_doubles import FakeStore, SnapshotWorld
 
 NODE = {
     "accelerator": "tcg", "ceph_conf": "/etc/ceph/ceph.conf", "ceph_client": "libvirt", "ceph_pool": "libvirt-pool",
@@ -31,7 +32,7 @@ Runner = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def world() -> World:
-    return World()
+    return SnapshotWorld()
 
 
 @pytest.fixture
@@ -48,6 +49,7 @@ def run_module(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         monkeypatch.setattr(module, "Ceph", lambda *_unused: FakeCeph(world))
         monkeypatch.setattr(module, "Trash", FakeTrash)
     monkeypatch.setattr(run, "Hypervisor", lambda _uri: FakeHypervisor(world))
+    monkeypatch.setattr(run, "SnapshotStore", FakeStore)
 
     def call(main: Callable[[], None], check: bool = False, **arguments: Any) -> dict[str, Any]:
         with patch_module_args(arguments | {"_ansible_check_mode": check}), pytest.raises(SystemExit):
