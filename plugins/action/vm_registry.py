@@ -23,13 +23,15 @@ class ActionModule(RegistryAction):
         "project": {"type": "str"},
         "intent": {
             "type": "str",
-            "choices": ["create", "start", "stop", "suspend", "resume", "delete"],
+            "choices": ["create", "start", "stop", "suspend", "resume", "migrate", "delete"],
             "default": "create",
         },
         "request": {"type": "dict", "default": {}},
         "lease": {"type": "str"},
         "lease_seconds": {"type": "int", "default": 180},
         "vm_state": {"type": "str"},
+        "vm_node": {"type": "str"},
+        "address_kept": {"type": "bool", "default": True},
         "step": {"type": "str"},
         "error": {"type": "dict"},
         "observed": {"type": "list", "elements": "dict", "default": []},
@@ -44,8 +46,9 @@ class ActionModule(RegistryAction):
             # The claim of a check run was rolled back, so there is nothing to record on.
             return {"changed": False, "vm": None}
         if arguments["state"] == "recorded":
+            moved = {"node": arguments["vm_node"], "address_kept": arguments["address_kept"]}
             vm, change = registry.record(
-                name, lease, actor, arguments["vm_state"], arguments["step"], arguments["error"]
+                name, lease, actor, arguments["vm_state"], arguments["step"], arguments["error"], **moved
             )
             # A failure is told to the VM's history even where the row says the same already.
             return change_result(change) | {"vm": vm, "changed": change.changed or arguments["error"] is not None}
@@ -58,6 +61,8 @@ class ActionModule(RegistryAction):
     @staticmethod
     def _claim(registry: Registry, arguments: dict[str, Any], actor: str) -> Claim:
         name, seconds = arguments["name"], arguments["lease_seconds"]
+        if arguments["intent"] == "migrate":
+            return registry.claim_move(name, arguments["request"].get("node"), actor, seconds)
         if arguments["intent"] != "create":
             return registry.claim_existing(name, arguments["intent"], actor, seconds)
         spec, problems = _read(arguments)
@@ -86,4 +91,5 @@ def _claim_view(claim: Claim, intent: str) -> dict[str, Any]:
         "lease": claim.lease,
         "vm": claim.vm,
         "node": claim.node,
+        "target": claim.target,
     }

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from . import registry_moves as moves
 from . import registry_rows as rows
 from .errors import Backend, Conflict, Unreachable, VirtfleetError
 from .placement import place
@@ -58,7 +59,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A VM that is reserved for the caller. `needed` is False where there is nothing to do; then there is no lease."""
+    """A VM that is reserved for the caller. `needed` is False where there is nothing to do; then there is no lease.
+
+    `target` is the node that it moves to.
+    """
 
     vm: dict[str, Any]
     node: dict[str, str]
@@ -66,6 +70,7 @@ class Claim:
     change: Change
     resume: bool = False
     lease: str | None = None
+    target: dict[str, str] | None = None
 
 
 class Registry:
@@ -168,6 +173,7 @@ class Registry:
                 return Claim({"name": name, "state": "deleted"}, {"name": "", "address": ""}, False, nothing)
             row = row or rows.existing(cursor, name)
             rows.refuse_leased(row)
+            rows.refuse_half_moved(row)
             if intent != "delete":
                 rows.refuse_half_deleted(row)
             elif row["protected"]:
@@ -176,23 +182,73 @@ class Registry:
             lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, state)
             return _claimed(cursor, name, lease, row)
 
+    def claim_move(self, name: str, node: str | None, actor: str, lease_seconds: int) -> Claim:
+        """Take the lease of a VM and reserve room for it on another node; a move that was cut off is continued.
+
+        Args:
+            node: where it should go; None is where it would be put if it were new. The node that it is on needs nothing,
+                and gives a move up that was cut off.
+
+        Raises:
+            NotFound: there is no VM of this name.
+            Invalid: there is no node of this name.
+            Conflict: it is half-made, half-deleted, or half-way to another node.
+            VirtfleetError: busy, or no_capacity with the reason for each node.
+        """
+        with self._transaction() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_CLAIM_LOCK,))
+            row = rows.existing(cursor, name)
+            rows.refuse_leased(row)
+            rows.refuse_half_deleted(row)
+            target = rows.node(cursor, moves.target(cursor, row, node))
+            if target["name"] == row["node"] and not moves.is_moving(row):
+                same = Change(rows.view(row), rows.view(row))
+                return Claim(rows.shown(row), target, needed=False, change=same, target=target)
+            lease = moves.begin(cursor, row, target["name"], actor, lease_seconds)
+            return replace(_claimed(cursor, name, lease, row, resume=moves.is_moving(row)), target=target)
+
     def record(
-        self, name: str, lease: str, actor: str, state: str | None, step: str | None, error: Mapping[str, Any] | None
+        self,
+        name: str,
+        lease: str,
+        actor: str,
+        state: str | None,
+        step: str | None,
+        error: Mapping[str, Any] | None,
+        node: str | None = None,
+        address_kept: bool = True,
     ) -> tuple[dict[str, Any], Change]:
-        """Write what became of the VM and give its lease back; then tell the cache."""
+        """Write what became of the VM and give its lease back; then tell the cache.
+
+        Args:
+            node: where it moved to; None where it did not move.
+            address_kept: whether its address is still the one that is recorded.
+        """
         with self._transaction() as cursor:
             row = rows.leased(cursor, name, lease)
             cursor.execute(
-                """UPDATE vm SET state = coalesce(%s, state), made = made OR %s, step = %s, error = %s, lease_by = NULL,
-                       lease_until = NULL, updated_at = now() WHERE id = %s""",
-                (state, error is None, step, json.dumps(error) if error else None, row["id"]),
+                """UPDATE vm SET state = coalesce(%(state)s, state), made = made OR %(done)s, step = %(step)s,
+                       error = %(error)s, node = coalesce(%(node)s, node), ip = CASE WHEN %(address_kept)s THEN ip END,
+                       spec = CASE coalesce(%(state)s, state) WHEN 'migrating' THEN spec ELSE spec - 'moving_to' END,
+                       lease_by = NULL, lease_until = NULL, updated_at = now() WHERE id = %(id)s""",
+                {
+                    "state": state,
+                    "done": error is None,
+                    "step": step,
+                    "error": json.dumps(error) if error else None,
+                    "node": node,
+                    "address_kept": address_kept,
+                    "id": row["id"],
+                },
             )
             recorded = rows.existing(cursor, name)
             change = Change(rows.view(row), rows.view(recorded))
             if change.changed or error:
-                rows.event(cursor, row["id"], actor, "failed" if error else (state or "record"), dict(error or {}))
-            node = rows.node(cursor, row["node"])
-        self._cache.remember(name, node)
+                moved = {"node": node} if recorded["node"] != row["node"] else {}
+                done = "migrated" if moved else (state or "record")
+                rows.event(cursor, row["id"], actor, "failed" if error else done, dict(error or moved))
+            location = rows.node(cursor, recorded["node"])
+        self._cache.remember(name, location)
         return rows.shown(recorded), change
 
     def forget(self, name: str, lease: str, actor: str) -> tuple[dict[str, Any], Change]:
@@ -216,7 +272,8 @@ class Registry:
                 cursor.execute(
                     """UPDATE vm SET state = %(state)s, ip = coalesce(%(ip)s::inet, vm.ip), updated_at = now()
                        FROM vm AS old
-                       WHERE vm.id = %(id)s AND old.id = vm.id AND vm.made AND vm.state NOT IN ('deleting', 'deleted')
+                       WHERE vm.id = %(id)s AND old.id = vm.id AND vm.made
+                         AND vm.state NOT IN ('migrating', 'deleting', 'deleted')
                          AND (vm.lease_until IS NULL OR vm.lease_until < now())
                          AND (vm.state <> %(state)s OR vm.ip IS DISTINCT FROM coalesce(%(ip)s::inet, vm.ip))
                        RETURNING vm.name, vm.state, host(vm.ip) AS ip, old.state AS old_state, host(old.ip) AS old_ip

@@ -71,6 +71,15 @@ def refuse_half_deleted(row: Mapping[str, Any]) -> None:
         raise Conflict(f"VM {row['name']} is half-deleted", "Finish that first: delete_vm.yml with the same name.")
 
 
+def refuse_half_moved(row: Mapping[str, Any]) -> None:
+    """A move that was cut off has to be finished first: where the VM runs is not known here."""
+    if row["state"] == "migrating":
+        raise Conflict(
+            f"VM {row['name']} is half-way from {row['node']} to {row['spec'].get('moving_to')}",
+            "Finish that first: migrate_vm.yml with the same name.",
+        )
+
+
 def take_lease(cursor: Any, vm_id: str, actor: str, seconds: int, state: str) -> str:
     """Nobody else changes this VM from now on, for so many seconds."""
     lease = _lease(actor)
@@ -119,11 +128,11 @@ def refuse_other_seed(row: Mapping[str, Any], spec: VmSpec) -> None:
 
 
 def nodes_with_use(cursor: Any) -> list[dict[str, Any]]:
-    """Every node with its capacity and what its VMs use of it."""
+    """Every node with its capacity and what its VMs use of it; a VM that moves uses both of its nodes."""
     cursor.execute(
         """SELECT node.name, node.state, node.vcpus, node.memory_mib,
                coalesce(sum(vm.vcpus), 0) AS used_vcpus, coalesce(sum(vm.memory_mib), 0) AS used_memory_mib
-           FROM node LEFT JOIN vm ON vm.node = node.name AND vm.state <> 'deleted'
+           FROM node LEFT JOIN vm ON node.name IN (vm.node, vm.spec->>'moving_to') AND vm.state <> 'deleted'
            GROUP BY node.name ORDER BY node.name"""
     )
     return [dict(row) for row in cursor.fetchall()]

@@ -36,9 +36,11 @@ options:
     description: Project of a new VM.
     type: str
   intent:
-    description: What the claim is for. Only V(create) makes a VM.
+    description:
+      - What the claim is for. Only V(create) makes a VM.
+      - V(migrate) reserves room on C(node) of O(request) too, or on the node with the most room.
     type: str
-    choices: [create, start, stop, suspend, resume, delete]
+    choices: [create, start, stop, suspend, resume, migrate, delete]
     default: create
   request:
     description: What the user asked for, by the names that create_vm.yml takes. Values that are null are defaults.
@@ -54,6 +56,13 @@ options:
   vm_state:
     description: With O(state=recorded), the state that the VM is in now.
     type: str
+  vm_node:
+    description: With O(state=recorded), the node that the VM has moved to.
+    type: str
+  address_kept:
+    description: With O(vm_node), whether the VM's address is still the one that is recorded.
+    type: bool
+    default: true
   step:
     description: With O(state=recorded), what failed.
     type: str
@@ -84,6 +93,10 @@ vm:
 node:
   description: Name and address of its node.
   returned: O(state=claimed)
+  type: dict
+target:
+  description: Name and address of the node that it moves to.
+  returned: O(state=claimed) and O(intent=migrate)
   type: dict
 needed:
   description: Whether anything has to be done. If not, there is no lease.
