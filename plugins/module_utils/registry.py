@@ -186,8 +186,8 @@ class Registry:
         """Take the lease of a VM and reserve room for it on another node; a move that was cut off is continued.
 
         Args:
-            node: where it should go; None is where it would be put if it were new. The node that it is on needs nothing,
-                and gives a move up that was cut off.
+            node: where it should go; None is where it would be put if it were new. The node that it is on needs
+                nothing, and gives a move up that was cut off.
 
         Raises:
             NotFound: there is no VM of this name.

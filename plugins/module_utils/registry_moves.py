@@ -38,7 +38,7 @@ def target(cursor: Any, row: Mapping[str, Any], wanted: str | None) -> str:
     if wanted is not None and wanted not in names:
         raise Invalid([f"node {wanted} is none of {', '.join(names)}"])
     if wanted == row["node"]:
-        return wanted
+        return str(wanted)
     return str(place(_as_spec(row, wanted), _without(row, nodes))["name"])
 
 
@@ -49,7 +49,7 @@ def _continued(row: Mapping[str, Any], wanted: str | None) -> str:
             f"VM {row['name']} is half-way from {row['node']} to {moving_to}, and cannot go to {wanted} from there",
             f"Finish that first (without node), or give node={row['node']} to keep it where it was.",
         )
-    return wanted or moving_to
+    return moving_to if wanted is None else str(wanted)
 
 
 def _without(row: Mapping[str, Any], nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:

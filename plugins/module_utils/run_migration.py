@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -93,16 +93,34 @@ class MoveRun:
             else:
                 self.progress = self.host.migrate(name, uri, address, self.limits)
 
-    def take_back(self, state: str) -> bool:
-        """Make this node the only owner again after a move that failed, if the VM is here in this state."""
+    def not_begun(self, observed: ObservedMove) -> dict[str, Any]:
+        """The VM, if no move of it was begun: it is here, and belongs to this node alone."""
+        if observed.domain is None or self.owner != Ownership(self.move.source):
+            return {}
+        return {"vm": self.view(self.move.source, observed.domain.state)}
+
+    def take_back(self, plan: Plan) -> dict[str, Any]:
+        """The VM, if a move that failed has left it here as it was; then this node is its only owner again."""
         try:
             domain = self.host.domain(self.move.name)
-            if domain is None or domain.state != state:
-                return False
+            if domain is None or domain.state != plan.before["state"]:
+                return {}
             self.own(Ownership(self.move.source))
         except VirtfleetError:
-            return False
-        return True
+            return {}
+        return {"vm": self.view(self.move.source, domain.state)}
+
+    def view(self, node: str, state: str) -> dict[str, Any]:
+        """The `vm` of the result."""
+        return {
+            "name": self.move.name,
+            "id": self.move.id,
+            "node": node,
+            "state": state,
+            # A NAT network is the node's own; a bridge is where the target is too.
+            "address_kept": node == self.move.source or self.node.network_type == "bridge",
+            "console": f"virsh -c {self.params['libvirt_uri']} console {self.move.name}",
+        }
 
 
 EXECUTORS: dict[str, Callable[[MoveRun, Step], None]] = {
@@ -118,6 +136,8 @@ def run_migration_module(module: AnsibleModule) -> None:
     """Move one VM from this node to another, and end the module."""
     begin = time.monotonic()
     params = module.params
+    # What is said with a failure, where the VM certainly is on its source as it was.
+    here: dict[str, Any] = {}
     try:
         node = read_node_config(params["node_config"])
         with (
@@ -126,45 +146,27 @@ def run_migration_module(module: AnsibleModule) -> None:
         ):
             run = MoveRun(params, node, OwnerStore(ceph), host)
             observed = run.observe()
-            plan = _decide(module, run, observed)
+            here = run.not_begun(observed)
+            check_limits(run.limits)
+            plan = decide_move(run.move, observed)
             timings = {"observe": round((time.monotonic() - begin) * 1000)}
             if not module.check_mode:
-                timings |= _carry_out(module, run, plan)
+                try:
+                    timings |= run.carry_out(plan)
+                except VirtfleetError:
+                    here = run.take_back(plan)
+                    raise
     except VirtfleetError as error:
-        fail(module, error)
+        fail(module, error, **here)
     timings["total"] = round((time.monotonic() - begin) * 1000)
     module.exit_json(
         changed=plan.changed,
-        vm=_view(run, plan.after["node"], plan.after["state"]),
+        vm=run.view(plan.after["node"], plan.after["state"]),
         actions=plan.actions,
         migration=run.progress,
         diff={"before": plan.before, "after": plan.after},
         timings_ms=timings,
     )
-
-
-def _decide(module: AnsibleModule, run: MoveRun, observed: ObservedMove) -> Plan:
-    try:
-        check_limits(run.limits)
-        return decide_move(run.move, observed)
-    except VirtfleetError as error:
-        if observed.domain is None or run.owner != Ownership(run.move.source):
-            raise  # A move was begun; where the VM is now is for the next run to find out.
-        _fail_here(module, error, run, observed.domain.state)
-
-
-def _carry_out(module: AnsibleModule, run: MoveRun, plan: Plan) -> dict[str, int]:
-    try:
-        return run.carry_out(plan)
-    except VirtfleetError as error:
-        if not run.take_back(plan.before["state"]):
-            raise
-        _fail_here(module, error, run, plan.before["state"])
-
-
-def _fail_here(module: AnsibleModule, error: VirtfleetError, run: MoveRun, state: str) -> NoReturn:
-    """End the module with the error, and say that the VM is on its source as it was."""
-    module.fail_json(msg=str(error), error=error.as_result(), vm=_view(run, run.move.source, state))
 
 
 def run_migration_target_module(module: AnsibleModule) -> None:
@@ -177,17 +179,18 @@ def run_migration_target_module(module: AnsibleModule) -> None:
             problems = _problems(params, node, host)
             admission = {
                 "domain": _domain_view(domain),
-                "interfaces": [["network", name] for name in host.networks()]
-                + [["bridge", name] for name in _bridges()],
+                "interfaces": [*_named("network", host.networks()), *_named("bridge", _bridges())],
                 "cpu": host.cpu(),
                 "host_key": host_key(),
                 "problems": problems,
             }
-        if not problems and not module.check_mode:
+        # Where it runs here already there is only something to record.
+        lets_in = not problems and (domain is None or domain.state == "stopped")
+        if lets_in and not module.check_mode:
             let_in(params["public_key"], params["id"])
     except VirtfleetError as error:
         fail(module, error)
-    module.exit_json(changed=not problems, admission=admission)
+    module.exit_json(changed=lets_in, admission=admission)
 
 
 def _problems(params: Mapping[str, Any], node: NodeConfig, host: MigrationHost) -> list[str]:
@@ -216,6 +219,10 @@ def _bridges() -> list[str]:
     return sorted(path.parent.name for path in Path("/sys/class/net").glob("*/bridge"))
 
 
+def _named(kind: str, names: Iterable[str]) -> list[list[str]]:
+    return [[kind, name] for name in names]
+
+
 def _domain_view(domain: DomainFacts | None) -> dict[str, Any] | None:
     return {"uuid": domain.uuid, "state": domain.state, "owned_id": domain.owned_id} if domain else None
 
@@ -227,15 +234,3 @@ def _target_facts(admission: Mapping[str, Any]) -> TargetFacts:
         interfaces=tuple((kind, source) for kind, source in admission["interfaces"]),
         problems=tuple(admission["problems"]),
     )
-
-
-def _view(run: MoveRun, node: str, state: str) -> dict[str, Any]:
-    return {
-        "name": run.move.name,
-        "id": run.move.id,
-        "node": node,
-        "state": state,
-        # A NAT network is the node's own; a bridge is where the target is too.
-        "address_kept": node == run.move.source or run.node.network_type == "bridge",
-        "console": f"virsh -c {run.params['libvirt_uri']} console {run.move.name}",
-    }

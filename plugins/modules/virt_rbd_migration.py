@@ -11,8 +11,8 @@ module: virt_rbd_migration
 short_description: Move a VM whose disks are on Ceph RBD from this node to another
 version_added: 0.2.0
 description:
-  - Runs on the node that the VM is on. A VM that runs goes on running, one that is suspended stays suspended, and of one
-    that is stopped only the definition moves.
+  - Runs on the node that the VM is on. A VM that runs goes on running, one that is suspended stays suspended, and of
+    one that is stopped only the definition moves.
   - The libvirt of this node talks to that of the target through SSH, and the memory goes the same way.
   - While the VM moves both nodes are its owners, so that neither starts it. A run that was cut off is continued by the
     next run, which finds out where the VM is.
@@ -46,8 +46,8 @@ options:
     required: true
   target:
     description:
-      - Name of the node that it moves to. If it is O(node), a move that was cut off is given up, provided that the VM is
-        still here.
+      - Name of the node that it moves to. If it is O(node), a move that was cut off is given up, provided that the VM
+        is still here.
     type: str
     required: true
   target_address:
@@ -80,8 +80,8 @@ options:
     default: false
   encrypted:
     description:
-      - Send the memory of the guest through SSH. If V(false), it goes beside it from QEMU to QEMU in the clear, to a port
-        from 49152 to 49215 of the target. That is faster, and anybody on that network can read and change it.
+      - Send the memory of the guest through SSH. If V(false), it goes beside it from QEMU to QEMU in the clear, to a
+        port from 49152 to 49215 of the target. That is faster, and anybody on that network can read and change it.
     type: bool
     default: true
   post_copy:

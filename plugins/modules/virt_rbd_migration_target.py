@@ -12,10 +12,11 @@ short_description: Say whether a VM can move to this node, and let its source in
 version_added: 0.2.0
 description:
   - Runs on the node that a VM is to move to, before M(virtfleet.cloud.virt_rbd_migration) runs on its source.
-  - Finds out whether libvirt answers, has the Ceph secret and no other domain of this name, whether the VM's volume can be
-    read, which networks and bridges there are, and what the CPU can do.
+  - Finds out whether libvirt answers, has the Ceph secret and no other domain of this name, whether the VM's volume can
+    be read, which networks and bridges there are, and what the CPU can do.
   - If it finds nothing wrong by itself, the public key is let in as the user V(virtfleet-migration), which role libvirt
-    makes. The key opens one connection to libvirt, within five minutes, and nothing else; it is taken away when it is used.
+    makes. The key opens one connection to libvirt, within five minutes, and nothing else; it is taken away when it is
+    used.
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
 requirements:
