@@ -16,6 +16,10 @@ except ImportError:
 else:
     HAS_RADOS = True
 
+# What librados adds the place of the first byte that differs to, which is 0 where there is no object. Its bindings have
+# an exception of its own for this, and do not raise it for 0.
+_MISMATCH = 4095
+
 
 class OwnerStore:
     """The owners' objects of a pool. Raises what Ceph does."""
@@ -42,7 +46,9 @@ class OwnerStore:
             operation.write_full(after.to_bytes())
             try:
                 self._ioctx.operate_write_op(operation, owner_object(vm_id))
-            except rados.ExtendMismatch:
+            except rados.Error as error:
+                if (getattr(error, "errno", None) or 0) < _MISMATCH:
+                    raise
                 raise Conflict(
                     f"The owner of VM {vm_id} is not {before} any more", "Run again to see its owner."
                 ) from None
