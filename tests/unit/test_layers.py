@@ -10,7 +10,7 @@ import pytest
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 FILES = sorted(PLUGINS.rglob("*.py"))
-PURE = ("spec.py", "plan.py", "domain_xml.py", "cloud_init.py", "errors.py")
+PURE = ("spec.py", "plan.py", "migration_plan.py", "ownership.py", "domain_xml.py", "cloud_init.py", "errors.py")
 CLIENTS = {"rados": "ceph", "rbd": "ceph", "libvirt": "hypervisor", "psycopg2": "registry", "redis": "registry"}
 
 
