@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils import migration_key
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import NotFound
+from ansible_collections.virtfleet.cloud.plugins.module_utils.migration_plan import MIGRATION_USER
 
 PUBLIC = "ssh-ed25519 AAAAC3Nza ann@desk"
 NOW = 1_800_000_000.0
@@ -72,3 +73,8 @@ def test_the_private_key_is_there_within_the_block_only(tmp_path: Path, monkeypa
         assert Path(key).parent.stat().st_mode & 0o777 == 0o700
         assert Path(known_hosts).read_text() == "10.0.0.2 ssh-ed25519 AAAA\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_role_libvirt_makes_the_user() -> None:
+    tasks = Path(__file__).resolve().parents[4] / "roles" / "libvirt" / "tasks" / "migration.yml"
+    assert f"name: {MIGRATION_USER}\n" in tasks.read_text(encoding="utf-8")
