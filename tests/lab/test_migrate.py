@@ -116,7 +116,7 @@ def test_a_guest_goes_on_where_it_moves_to(lab: Lab, guest: str) -> None:
 def test_no_key_of_a_move_stays(lab: Lab, guest: str) -> None:
     for node in NODES:
         keys = lab.on(node, "sh", "-c", "cat /var/lib/virtfleet-migration/.ssh/authorized_keys 2>/dev/null || true")
-        assert "ssh-ed25519" not in keys
+        assert vm_id(lab, guest) not in keys
         assert lab.on(node, "sh", "-c", "ls -d /run/virtfleet-* 2>/dev/null || true") == ""
 
 
@@ -172,6 +172,20 @@ def test_one_that_does_not_run_keeps_its_state(lab: Lab, idle: str) -> None:
     assert result.ok and where(lab, idle) == {"node-1": "shut off"}, result.output
     assert row(lab, idle) == "node-1|stopped||||"
     assert lab.play("playbooks/start_vm.yml", name=idle).ok
+
+
+def test_a_move_that_was_cut_off_is_given_up(lab: Lab, idle: str) -> None:
+    """As a controller leaves it that dies after the owner is shared and before libvirt moves anything."""
+    moving = "state = 'migrating', spec = spec || '{\"moving_to\": \"node-2\"}'"
+    query(lab, f"UPDATE virtfleet.vm SET {moving} WHERE id = '{vm_id(lab, idle)}'")
+    shared = '{"node": "node-1", "moving_to": "node-2"}'
+    put = ["rados", "-p", POOL, "put", f"virtfleet.owner.{vm_id(lab, idle)}", "/dev/stdin"]
+    lab.on("node-1", *put, stdin=shared)
+    assert owner(lab, idle) == shared
+    result = move(lab, idle, node="node-1")
+    assert result.ok and f"keep_ownership {idle}" in result.output, result.output
+    assert row(lab, idle) == "node-1|running||||" and owner(lab, idle) == '{"node": "node-1"}'
+    assert lab.play("playbooks/suspend_vm.yml", name=idle).ok
 
 
 def test_what_is_refused_leaves_it_as_it_was(lab: Lab, idle: str) -> None:
