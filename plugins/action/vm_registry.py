@@ -29,6 +29,7 @@ class ActionModule(RegistryAction):
                 "stop",
                 "suspend",
                 "resume",
+                "migrate",
                 "delete",
                 "undelete",
                 "change",
@@ -42,6 +43,8 @@ class ActionModule(RegistryAction):
         "lease": {"type": "str"},
         "lease_seconds": {"type": "int", "default": 180},
         "vm_state": {"type": "str"},
+        "vm_node": {"type": "str"},
+        "address_kept": {"type": "bool", "default": True},
         "step": {"type": "str"},
         "error": {"type": "dict"},
         "event": {"type": "str"},
@@ -65,8 +68,10 @@ class ActionModule(RegistryAction):
                 arguments["vm_state"],
                 arguments["step"],
                 arguments["error"],
-                arguments["event"],
-                arguments["detail"],
+                event=arguments["event"],
+                detail=arguments["detail"] or {},
+                node=arguments["vm_node"],
+                address_kept=arguments["address_kept"],
             )
             # A failure is told to the VM's history even where the row says the same already.
             return change_result(change) | {"vm": vm, "changed": change.changed or arguments["error"] is not None}
@@ -83,6 +88,8 @@ class ActionModule(RegistryAction):
             return registry.claim_change(name, changes, actor, seconds)
         if arguments["intent"] == "undelete":
             return registry.claim_deleted(name, actor, seconds)
+        if arguments["intent"] == "migrate":
+            return registry.claim_move(name, arguments["request"].get("node"), actor, seconds)
         if arguments["intent"] != "create":
             return registry.claim_existing(name, arguments["intent"], actor, seconds)
         request = {"project": arguments["project"]} | arguments["request"] | {"name": name}
@@ -117,4 +124,5 @@ def claim_view(claim: Claim, intent: str) -> dict[str, Any]:
         "lease": claim.lease,
         "vm": claim.vm,
         "node": claim.node,
+        "target": claim.target,
     }

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .errors import Backend, Conflict, Unreachable, VirtfleetError
+from .ownership import Ownership
 from .plan_types import ImageFacts, VolumeFacts
 
 try:
@@ -170,10 +171,10 @@ class Ceph:
             self._rbd.remove(self.ioctx, volume)
 
     def owner(self, vm_id: str) -> str | None:
-        """The node that may run this VM, or None."""
+        """The node that may run this VM, or None. While it moves this names both nodes, and so is equal to neither."""
         with as_our_errors(f"reading the owner of VM {vm_id}"):
             try:
-                return json.loads(self.ioctx.read(_owner_object(vm_id)))["node"]
+                return str(Ownership.from_bytes(self.ioctx.read(owner_object(vm_id))))
             except rados.ObjectNotFound:
                 return None
 
@@ -185,9 +186,9 @@ class Ceph:
         with as_our_errors(f"taking ownership of VM {vm_id}"):
             with rados.WriteOpCtx() as operation:
                 operation.new(rados.LIBRADOS_CREATE_EXCLUSIVE)
-                operation.write_full(json.dumps({"node": node}).encode())
+                operation.write_full(Ownership(node).to_bytes())
                 try:
-                    self.ioctx.operate_write_op(operation, _owner_object(vm_id))
+                    self.ioctx.operate_write_op(operation, owner_object(vm_id))
                 except rados.ObjectExists:
                     raise Conflict(
                         f"Another node took VM {vm_id} at the same moment", "Run again to see its owner."
@@ -196,7 +197,7 @@ class Ceph:
     def release_ownership(self, vm_id: str) -> None:
         with as_our_errors(f"releasing the ownership of VM {vm_id}"):
             try:
-                self.ioctx.remove_object(_owner_object(vm_id))
+                self.ioctx.remove_object(owner_object(vm_id))
             except rados.ObjectNotFound:
                 pass  # Released by the run before this one.
 
@@ -206,7 +207,8 @@ def vm_mark(metadata: Mapping[str, str]) -> str | None:
     return metadata.get(_VM_ID)
 
 
-def _owner_object(vm_id: str) -> str:
+def owner_object(vm_id: str) -> str:
+    """The name of the RADOS object that says who owns this VM."""
     return f"virtfleet.owner.{vm_id}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from .deadline import Overdue, within
 from .domain_xml import disk_element, hardware, mac_addresses, owned_metadata, volumes, with_hardware
@@ -55,7 +55,7 @@ class Hypervisor:
         except libvirt.libvirtError as error:
             raise Unreachable(f"libvirt at {uri} does not answer: {error}", _HINT) from None
 
-    def __enter__(self) -> Hypervisor:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_unused: object) -> None:

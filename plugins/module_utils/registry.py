@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from . import registry_moves as moves
 from . import registry_rows as rows
 from .errors import Backend, Conflict, NotFound, Unreachable, VirtfleetError
 from .placement import place, refuse_without_room
 from .registry_cache import CacheSettings, NodeCache
+from .registry_rows import Record
 from .spec import VmSpec, changed_request, parse_request
 
 try:
@@ -64,7 +66,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A VM that is reserved for the caller. `needed` is False where there is nothing to do; then there is no lease."""
+    """A VM that is reserved for the caller. `needed` is False where there is nothing to do; then there is no lease.
+
+    `target` is the node that it moves to.
+    """
 
     vm: dict[str, Any]
     node: dict[str, str]
@@ -72,23 +77,7 @@ class Claim:
     change: Change
     resume: bool = False
     lease: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What became of a VM that is leased: its state, or what failed and how.
-
-    Attributes:
-        event: what was done to it that its row does not show, for its history; with `detail`.
-    """
-
-    name: str
-    lease: str
-    state: str | None = None
-    step: str | None = None
-    error: Mapping[str, Any] | None = None
-    event: str | None = None
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    target: dict[str, str] | None = None
 
 
 class Registry:
@@ -209,6 +198,7 @@ class Registry:
                 return Claim({"name": name, "state": "deleted"}, {"name": "", "address": ""}, False, nothing)
             row = row or rows.existing(cursor, name)
             rows.refuse_leased(row)
+            rows.refuse_half_moved(row)
             if intent != "delete":
                 rows.refuse_half_deleted(row)
             if row["protected"] and intent in _REFUSED_WHEN_PROTECTED:
@@ -263,6 +253,7 @@ class Registry:
             rows.refuse_leased(row)
             rows.refuse_half_deleted(row)
             rows.refuse_half_made(row)
+            rows.refuse_half_moved(row)
             spec = changed_request(rows.as_request(row), request)
             refuse_without_room(row, spec, rows.nodes_with_use(cursor))
             rows.change(cursor, row, spec)
@@ -272,6 +263,31 @@ class Registry:
                 rows.event(cursor, row["id"], actor, "change", claim.change.difference())
             return claim
 
+    def claim_move(self, name: str, node: str | None, actor: str, lease_seconds: int) -> Claim:
+        """Take the lease of a VM and reserve room for it on another node; a move that was cut off is continued.
+
+        Args:
+            node: where it should go; None is where it would be put if it were new. The node that it is on needs
+                nothing, and gives a move up that was cut off.
+
+        Raises:
+            NotFound: there is no VM of this name.
+            Invalid: there is no node of this name.
+            Conflict: it is half-made, half-deleted, or half-way to another node.
+            VirtfleetError: busy, or no_capacity with the reason for each node.
+        """
+        with self._transaction() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_CLAIM_LOCK,))
+            row = rows.existing(cursor, name)
+            rows.refuse_leased(row)
+            rows.refuse_half_deleted(row)
+            target = rows.node(cursor, moves.target(cursor, row, node))
+            if target["name"] == row["node"] and not moves.is_moving(row):
+                same = Change(rows.view(row), rows.view(row))
+                return Claim(rows.shown(row), target, needed=False, change=same, target=target)
+            lease = moves.begin(cursor, row, target["name"], actor, lease_seconds)
+            return replace(_claimed(cursor, name, lease, row, resume=moves.is_moving(row)), target=target)
+
     def record(
         self,
         name: str,
@@ -280,17 +296,15 @@ class Registry:
         state: str | None,
         step: str | None,
         error: Mapping[str, Any] | None,
-        event: str | None = None,
-        detail: Mapping[str, Any] | None = None,
+        **more: Any,
     ) -> tuple[dict[str, Any], Change]:
         """Write what became of the VM and give its lease back; then tell the cache.
 
         Args:
-            event: what was done to it that its row does not show, for its history; with `detail`.
+            more: the other attributes of Record.
         """
         with self._transaction() as cursor:
-            record = Record(name, lease, state, step, error, event, detail or {})
-            vm, change, node = self._record(cursor, record, actor)
+            vm, change, node = self._record(cursor, Record(name, lease, state, step, error, **more), actor)
         self._cache.remember({name: node})
         return vm, change
 
@@ -307,15 +321,16 @@ class Registry:
     @staticmethod
     def _record(cursor: Any, record: Record, actor: str) -> tuple[dict[str, Any], Change, dict[str, str]]:
         row = rows.leased(cursor, record.name, record.lease)
-        rows.write_record(cursor, row["id"], record.state, record.step, record.error)
+        rows.write_record(cursor, row["id"], record)
         recorded = rows.existing(cursor, record.name)
         change = Change(rows.view(row), rows.view(recorded))
         if change.changed or record.error:
-            what = "failed" if record.error else (record.state or "record")
-            rows.event(cursor, row["id"], actor, what, dict(record.error or {}))
+            moved = {"node": record.node} if recorded["node"] != row["node"] else {}
+            what = "migrated" if moved else (record.state or "record")
+            rows.event(cursor, row["id"], actor, "failed" if record.error else what, dict(record.error or moved))
         if record.event and not record.error:
             rows.event(cursor, row["id"], actor, record.event, record.detail)
-        return rows.shown(recorded), change, rows.node(cursor, row["node"])
+        return rows.shown(recorded), change, rows.node(cursor, recorded["node"])
 
     def forget(self, name: str, lease: str, actor: str) -> tuple[dict[str, Any], Change]:
         """The VM is gone: free its name, and drop it from the cache."""
@@ -338,7 +353,8 @@ class Registry:
                 cursor.execute(
                     """UPDATE vm SET state = %(state)s, ip = coalesce(%(ip)s::inet, vm.ip), updated_at = now()
                        FROM vm AS old
-                       WHERE vm.id = %(id)s AND old.id = vm.id AND vm.made AND vm.state NOT IN ('deleting', 'deleted')
+                       WHERE vm.id = %(id)s AND old.id = vm.id AND vm.made
+                         AND vm.state NOT IN ('migrating', 'deleting', 'deleted')
                          AND (vm.lease_until IS NULL OR vm.lease_until < now())
                          AND (vm.state <> %(state)s OR vm.ip IS DISTINCT FROM coalesce(%(ip)s::inet, vm.ip))
                        RETURNING vm.name, vm.state, host(vm.ip) AS ip, old.state AS old_state, host(old.ip) AS old_ip

@@ -9,6 +9,7 @@ import json
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
@@ -18,6 +19,27 @@ COLUMNS = """id::text, name, project, node, state, memory_mib, vcpus, disk_gib, 
     host(ip) AS ip, tags,
     to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at, step, error, spec,
     protected"""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What became of a VM that is leased: its state, or what failed and how.
+
+    Attributes:
+        event: what was done to it that its row does not show, for its history; with `detail`.
+        node: where it moved to; None where it did not move.
+        address_kept: whether its address is still the one that is recorded.
+    """
+
+    name: str
+    lease: str
+    state: str | None = None
+    step: str | None = None
+    error: Mapping[str, Any] | None = None
+    event: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    node: str | None = None
+    address_kept: bool = True
 
 
 def _lease(actor: str) -> str:
@@ -92,14 +114,33 @@ def refuse_half_deleted(row: Mapping[str, Any]) -> None:
         raise Conflict(f"VM {row['name']} is half-deleted", "Finish that first: delete_vm.yml with the same name.")
 
 
-def write_record(cursor: Any, vm_id: str, state: str | None, step: str | None, error: Mapping[str, Any] | None) -> None:
+def write_record(cursor: Any, vm_id: str, record: Record) -> None:
     """Write what became of a VM, and give its lease back. Without an error it was made, and nothing is to follow."""
     cursor.execute(
-        """UPDATE vm SET state = coalesce(%s, state), made = made OR %s, step = %s, error = %s, lease_by = NULL,
-               lease_until = NULL, spec = CASE WHEN %s THEN spec - 'restoring' ELSE spec END, updated_at = now()
-           WHERE id = %s""",
-        (state, error is None, step, json.dumps(error) if error else None, error is None, vm_id),
+        """UPDATE vm SET state = coalesce(%(state)s, state), made = made OR %(done)s, step = %(step)s,
+               error = %(error)s, node = coalesce(%(node)s, node), ip = CASE WHEN %(address_kept)s THEN ip END,
+               spec = spec - CASE WHEN %(done)s THEN 'restoring' ELSE '' END
+                           - CASE coalesce(%(state)s, state) WHEN 'migrating' THEN '' ELSE 'moving_to' END,
+               lease_by = NULL, lease_until = NULL, updated_at = now() WHERE id = %(id)s""",
+        {
+            "state": record.state,
+            "done": record.error is None,
+            "step": record.step,
+            "error": json.dumps(record.error) if record.error else None,
+            "node": record.node,
+            "address_kept": record.address_kept,
+            "id": vm_id,
+        },
     )
+
+
+def refuse_half_moved(row: Mapping[str, Any]) -> None:
+    """A move that was cut off has to be finished first: where the VM runs is not known here."""
+    if row["state"] == "migrating":
+        raise Conflict(
+            f"VM {row['name']} is half-way from {row['node']} to {row['spec'].get('moving_to')}",
+            "Finish that first: migrate_vm.yml with the same name.",
+        )
 
 
 def take_lease(cursor: Any, vm_id: str, actor: str, seconds: int, state: str) -> str:
@@ -155,11 +196,11 @@ def refuse_other_seed(row: Mapping[str, Any], spec: VmSpec) -> None:
 
 
 def nodes_with_use(cursor: Any) -> list[dict[str, Any]]:
-    """Every node with its capacity and what its VMs use of it."""
+    """Every node with its capacity and what its VMs use of it; a VM that moves uses both of its nodes."""
     cursor.execute(
         """SELECT node.name, node.state, node.vcpus, node.memory_mib,
                coalesce(sum(vm.vcpus), 0) AS used_vcpus, coalesce(sum(vm.memory_mib), 0) AS used_memory_mib
-           FROM node LEFT JOIN vm ON vm.node = node.name AND vm.state <> 'deleted'
+           FROM node LEFT JOIN vm ON node.name IN (vm.node, vm.spec->>'moving_to') AND vm.state <> 'deleted'
            GROUP BY node.name ORDER BY node.name"""
     )
     return [dict(row) for row in cursor.fetchall()]

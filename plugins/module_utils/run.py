@@ -281,9 +281,9 @@ def run_vm_info_module(module: AnsibleModule) -> None:
         fail(module, error)
 
 
-def fail(module: AnsibleModule, error: VirtfleetError) -> None:
-    """End the module with the error in its one shape."""
-    module.fail_json(msg=str(error), error=error.as_result())
+def fail(module: AnsibleModule, error: VirtfleetError, **known: Any) -> None:
+    """End the module with the error in its one shape, and with what is known all the same."""
+    module.fail_json(msg=str(error), error=error.as_result(), **known)
 
 
 def vm_view(run: VmRun, plan: Plan) -> dict[str, Any]:

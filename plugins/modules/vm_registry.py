@@ -38,12 +38,13 @@ options:
   intent:
     description:
       - What the claim is for. Only V(create) makes a VM.
+      - V(migrate) reserves room on C(node) of O(request) too, or on the node with the most room.
       - V(undelete) takes the one of this name that was deleted last back.
       - V(change) gives it other sizes, data disks or protection, by O(request).
       - V(delete) and V(rollback) are refused for one that is protected.
     type: str
     choices:
-      [create, start, stop, suspend, resume, delete, undelete, change, snapshot, rollback, remove_snapshot]
+      [create, start, stop, suspend, resume, migrate, delete, undelete, change, snapshot, rollback, remove_snapshot]
     default: create
   request:
     description:
@@ -63,6 +64,13 @@ options:
   vm_state:
     description: With O(state=recorded), the state that the VM is in now.
     type: str
+  vm_node:
+    description: With O(state=recorded), the node that the VM has moved to.
+    type: str
+  address_kept:
+    description: With O(vm_node), whether the VM's address is still the one that is recorded.
+    type: bool
+    default: true
   step:
     description: With O(state=recorded), what failed.
     type: str
@@ -99,6 +107,10 @@ vm:
 node:
   description: Name and address of its node.
   returned: O(state=claimed)
+  type: dict
+target:
+  description: Name and address of the node that it moves to.
+  returned: O(state=claimed) and O(intent=migrate)
   type: dict
 needed:
   description: Whether anything has to be done. If not, there is no lease.

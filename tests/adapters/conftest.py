@@ -19,7 +19,7 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils import ceph, ceph_
 from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import Domain, NodeConfig, render
 from ansible_collections.virtfleet.cloud.plugins.module_utils.node_config import NODE_CONFIG, read_node_config
 from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph, FakeHypervisor, World
-from ansible_collections.virtfleet.cloud.tests.unit.snapshot_doubles import SnapshotWorld
+from ansible_collections.virtfleet.cloud.tests.unit.doubles_snapshot import SnapshotWorld
 
 SECTOR = 512
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils import ceph_snapshot
 from ansible_collections.virtfleet.cloud.plugins.module_utils.snapshot_plan import Record
-from ansible_collections.virtfleet.cloud.tests.unit.snapshot_doubles import FakeStore
+from ansible_collections.virtfleet.cloud.tests.unit.doubles_snapshot import FakeStore
 
 from .conftest import Pool
 

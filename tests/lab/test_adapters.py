@@ -13,13 +13,8 @@ from .conftest import NAME, ROOT, Lab
 
 DIRECTORY = "/root/adapters"
 COLLECTION = "ansible_collections/virtfleet/cloud"
-NEEDED = (
-    "plugins/module_utils",
-    "tests/__init__.py",
-    "tests/adapters",
-    "tests/unit/doubles.py",
-    "tests/unit/snapshot_doubles.py",
-)
+DOUBLES = ("tests/unit/doubles.py", "tests/unit/doubles_migration.py", "tests/unit/doubles_snapshot.py")
+NEEDED = ("plugins/module_utils", "tests/__init__.py", "tests/adapters", *DOUBLES)
 
 
 def parcel() -> bytes:

@@ -11,8 +11,8 @@ import pytest
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 FILES = sorted(PLUGINS.rglob("*.py"))
 PURE = (
-    "spec.py", "plan.py", "plan_types.py", "plan_changes.py", "snapshot_plan.py", "domain_xml.py", "cloud_init.py",
-    "errors.py", "placement.py", "variables.py", "bulk.py",
+    "spec.py", "plan.py", "plan_types.py", "plan_changes.py", "snapshot_plan.py", "migration_plan.py", "ownership.py",
+    "domain_xml.py", "cloud_init.py", "errors.py", "placement.py", "variables.py", "bulk.py",
 )  # fmt: skip
 CLIENTS = {"rados": "ceph", "rbd": "ceph", "libvirt": "hypervisor", "psycopg2": "registry", "redis": "registry"}
 

@@ -19,7 +19,7 @@ from ansible_collections.virtfleet.cloud.plugins.modules import (
     virt_rbd_vms,
 )
 from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph, FakeHypervisor, FakeTrash, World
-from ansible_collections.virtfleet.cloud.tests.unit.snapshot_doubles import FakeStore, SnapshotWorld
+from ansible_collections.virtfleet.cloud.tests.unit.doubles_snapshot import FakeStore, SnapshotWorld
 
 NODE = {
     "accelerator": "tcg", "ceph_conf": "/etc/ceph/ceph.conf", "ceph_client": "libvirt", "ceph_pool": "libvirt-pool",

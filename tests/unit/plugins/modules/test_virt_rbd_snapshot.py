@@ -14,7 +14,7 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.plan_types import 
 from ansible_collections.virtfleet.cloud.plugins.module_utils.snapshot_plan import RbdSnapshot
 from ansible_collections.virtfleet.cloud.plugins.modules import virt_rbd_snapshot, virt_rbd_snapshot_info, virt_rbd_vm
 from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph
-from ansible_collections.virtfleet.cloud.tests.unit.snapshot_doubles import FakeFreezer, FakeStore, SnapshotWorld
+from ansible_collections.virtfleet.cloud.tests.unit.doubles_snapshot import FakeFreezer, FakeStore, SnapshotWorld
 
 ID = "6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11"
 VM = {"name": "a", "id": ID, "node": "node-1"}

@@ -1,0 +1,236 @@
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What modules virt_rbd_migration and virt_rbd_migration_target do."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .ceph import Ceph
+from .ceph_ownership import OwnerStore
+from .domain_xml import NodeConfig
+from .errors import Unreachable, VirtfleetError
+from .hypervisor_migration import MigrationHost
+from .migration_key import host_key, key_files, let_in
+from .migration_plan import (
+    Limits,
+    Move,
+    ObservedMove,
+    TargetFacts,
+    check_limits,
+    decide_move,
+    target_uri,
+)
+from .node_config import read_node_config
+from .ownership import Ownership
+from .plan_types import DomainFacts, Plan, Step
+from .run import fail
+
+
+class MoveRun:
+    """One move, on its source: everything that the steps of a plan need."""
+
+    def __init__(self, params: dict[str, Any], node: NodeConfig, owners: OwnerStore, host: MigrationHost) -> None:
+        self.params = params
+        self.node = node
+        self.owners = owners
+        self.host = host
+        self.move = Move(params["name"], params["id"], params["node"], params["target"])
+        self.limits = Limits(
+            seconds=params["timeout"],
+            bandwidth_mib=params["bandwidth"],
+            downtime_ms=params["downtime"],
+            auto_converge=params["auto_converge"],
+            encrypted=params["encrypted"],
+            post_copy=params["post_copy"],
+        )
+        self.owner: Ownership | None = None
+        self.progress: dict[str, Any] = {}
+
+    def observe(self) -> ObservedMove:
+        """Read everything that the plan is decided by; the target's part came as an argument."""
+        move, admission = self.move, self.params["admission"]
+        self.owner = self.owners.read(move.id)
+        domain = self.host.domain(move.name)
+        return ObservedMove(
+            domain=domain,
+            interfaces=self.host.interfaces(move.name) if domain else (),
+            owner=self.owner,
+            target=_target_facts(admission) if admission else None,
+            # Emulated CPUs are the same everywhere.
+            cpu_fits=not admission or self.node.accelerator != "kvm" or self.host.cpu_is_within(admission["cpu"]),
+        )
+
+    def carry_out(self, plan: Plan) -> dict[str, int]:
+        """Do every step; the milliseconds that each took."""
+        timings: dict[str, int] = {}
+        for step in plan.steps:
+            begin = time.monotonic()
+            EXECUTORS[step.action](self, step)
+            timings[step.action] = round((time.monotonic() - begin) * 1000)
+        return timings
+
+    def own(self, after: Ownership) -> None:
+        """Change the owner from what was read or written last."""
+        if self.owner is not None and self.owner != after:
+            self.owners.change(self.move.id, self.owner, after)
+            self.owner = after
+
+    def migrate(self, step: Step) -> None:
+        params, name = self.params, self.move.name
+        address, port = params["target_address"], params["target_port"]
+        with key_files(params["key"], address, port, params["admission"]["host_key"]) as (key, known_hosts):
+            uri = target_uri(address, port, key, known_hosts)
+            if step.detail["state"] == "stopped":
+                self.host.migrate_definition(name, uri)
+            else:
+                self.progress = self.host.migrate(name, uri, address, self.limits)
+
+    def not_begun(self, observed: ObservedMove) -> dict[str, Any]:
+        """The VM, if no move of it was begun: it is here, and belongs to this node alone."""
+        if observed.domain is None or self.owner != Ownership(self.move.source):
+            return {}
+        return {"vm": self.view(self.move.source, observed.domain.state)}
+
+    def take_back(self, plan: Plan) -> dict[str, Any]:
+        """The VM, if a move that failed has left it here as it was; then this node is its only owner again."""
+        try:
+            domain = self.host.domain(self.move.name)
+            if domain is None or domain.state != plan.before["state"]:
+                return {}
+            self.own(Ownership(self.move.source))
+        except VirtfleetError:
+            return {}
+        return {"vm": self.view(self.move.source, domain.state)}
+
+    def view(self, node: str, state: str) -> dict[str, Any]:
+        """The `vm` of the result."""
+        return {
+            "name": self.move.name,
+            "id": self.move.id,
+            "node": node,
+            "state": state,
+            # A NAT network is the node's own; a bridge is where the target is too.
+            "address_kept": node == self.move.source or self.node.network_type == "bridge",
+            "console": f"virsh -c {self.params['libvirt_uri']} console {self.move.name}",
+        }
+
+
+EXECUTORS: dict[str, Callable[[MoveRun, Step], None]] = {
+    "share_ownership": lambda run, step: run.own(Ownership(run.move.source, run.move.target)),
+    "hand_over_ownership": lambda run, step: run.own(Ownership(run.move.target)),
+    "keep_ownership": lambda run, step: run.own(Ownership(run.move.source)),
+    "migrate": lambda run, step: run.migrate(step),
+    "undefine": lambda run, step: run.host.undefine(step.target),
+}
+
+
+def run_migration_module(module: AnsibleModule) -> None:
+    """Move one VM from this node to another, and end the module."""
+    begin = time.monotonic()
+    params = module.params
+    # What is said with a failure, where the VM certainly is on its source as it was.
+    here: dict[str, Any] = {}
+    try:
+        node = read_node_config(params["node_config"])
+        with (
+            Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as ceph,
+            MigrationHost(params["libvirt_uri"]) as host,
+        ):
+            run = MoveRun(params, node, OwnerStore(ceph), host)
+            observed = run.observe()
+            here = run.not_begun(observed)
+            check_limits(run.limits)
+            plan = decide_move(run.move, observed)
+            timings = {"observe": round((time.monotonic() - begin) * 1000)}
+            if not module.check_mode:
+                try:
+                    timings |= run.carry_out(plan)
+                except VirtfleetError:
+                    here = run.take_back(plan)
+                    raise
+    except VirtfleetError as error:
+        fail(module, error, **here)
+    timings["total"] = round((time.monotonic() - begin) * 1000)
+    module.exit_json(
+        changed=plan.changed,
+        vm=run.view(plan.after["node"], plan.after["state"]),
+        actions=plan.actions,
+        migration=run.progress,
+        diff={"before": plan.before, "after": plan.after},
+        timings_ms=timings,
+    )
+
+
+def run_migration_target_module(module: AnsibleModule) -> None:
+    """Say whether a VM can come to this node and let its source in, and end the module."""
+    params = module.params
+    try:
+        node = read_node_config(params["node_config"])
+        with MigrationHost(params["libvirt_uri"]) as host:
+            domain = host.domain(params["name"])
+            problems = _problems(params, node, host)
+            admission = {
+                "domain": _domain_view(domain),
+                "interfaces": [*_named("network", host.networks()), *_named("bridge", _bridges())],
+                "cpu": host.cpu(),
+                "host_key": host_key(),
+                "problems": problems,
+            }
+        # Where it runs here already there is only something to record.
+        lets_in = not problems and (domain is None or domain.state == "stopped")
+        if lets_in and not module.check_mode:
+            let_in(params["public_key"], params["id"])
+    except VirtfleetError as error:
+        fail(module, error)
+    module.exit_json(changed=lets_in, admission=admission)
+
+
+def _problems(params: Mapping[str, Any], node: NodeConfig, host: MigrationHost) -> list[str]:
+    where = os.uname().nodename
+    problems = []
+    if not host.has_secret(node.ceph_secret_uuid):
+        problems.append(f"libvirt on {where} has no Ceph secret {node.ceph_secret_uuid} (role libvirt gives it)")
+    if not os.path.isdir(node.console_log_dir):
+        problems.append(f"{where} has no directory {node.console_log_dir} for the console's log")
+    return problems + _unreadable(params, node, where)
+
+
+def _unreadable(params: Mapping[str, Any], node: NodeConfig, where: str) -> list[str]:
+    volume = f"{params['name']}.root"
+    try:
+        with Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as ceph:
+            facts = ceph.volume(volume)
+    except Unreachable as error:
+        return [f"{where} does not reach Ceph: {error.message}"]
+    if facts is None or facts.vm_id != params["id"]:
+        return [f"{where} sees no volume {volume} of this VM in pool {node.ceph_pool}"]
+    return []
+
+
+def _bridges() -> list[str]:
+    return sorted(path.parent.name for path in Path("/sys/class/net").glob("*/bridge"))
+
+
+def _named(kind: str, names: Iterable[str]) -> list[list[str]]:
+    return [[kind, name] for name in names]
+
+
+def _domain_view(domain: DomainFacts | None) -> dict[str, Any] | None:
+    return {"uuid": domain.uuid, "state": domain.state, "owned_id": domain.owned_id} if domain else None
+
+
+def _target_facts(admission: Mapping[str, Any]) -> TargetFacts:
+    domain = admission["domain"]
+    return TargetFacts(
+        domain=DomainFacts(**domain) if domain else None,
+        interfaces=tuple((kind, source) for kind, source in admission["interfaces"]),
+        problems=tuple(admission["problems"]),
+    )

@@ -1,0 +1,101 @@
+#!/usr/bin/python
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module virt_rbd_migration_target."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: virt_rbd_migration_target
+short_description: Say whether a VM can move to this node, and let its source in
+version_added: 0.2.0
+description:
+  - Runs on the node that a VM is to move to, before M(virtfleet.cloud.virt_rbd_migration) runs on its source.
+  - Finds out whether libvirt answers, has the Ceph secret and no other domain of this name, whether the VM's volume can
+    be read, which networks and bridges there are, and what the CPU can do.
+  - If it finds nothing wrong by itself, the public key is let in as the user V(virtfleet-migration), which role libvirt
+    makes. The key opens one connection to libvirt, within five minutes, and nothing else; it is taken away when it is
+    used.
+author:
+  - Contributors to virtfleet.cloud (@virtfleet)
+requirements:
+  - python3-rados, python3-rbd and python3-libvirt of the distribution, on the node
+attributes:
+  check_mode:
+    support: full
+    description: Looks, and lets nobody in.
+  diff_mode:
+    support: none
+    description: What it changes does not last.
+options:
+  name:
+    description: Name of the VM.
+    type: str
+    required: true
+  id:
+    description: UUID of the VM.
+    type: str
+    required: true
+  public_key:
+    description: The OpenSSH public key of the source.
+    type: str
+    required: true
+  libvirt_uri:
+    description: Connection URI of libvirt.
+    type: str
+    default: qemu:///system
+  node_config:
+    description: File on the node that says how domains are built there; role libvirt writes it.
+    type: path
+    default: /etc/virtfleet/node.json
+"""
+
+EXAMPLES = r"""
+- name: Ask the target, and let the key in
+  virtfleet.cloud.virt_rbd_migration_target:
+    name: test-1
+    id: 6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11
+    public_key: "{{ key.public }}"
+  delegate_to: node-2
+  register: target
+"""
+
+RETURN = r"""
+admission:
+  description: What the source decides by, and the public host key that it knows this node by.
+  returned: success
+  type: dict
+  sample:
+    domain: null
+    interfaces: [[network, default]]
+    cpu: <cpu>...</cpu>
+    host_key: ssh-ed25519 AAAA...
+    problems: []
+error:
+  description: What went wrong, with C(code), C(message), C(hint) and C(problems).
+  returned: failure
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.node_config import NODE_CONFIG
+from ..module_utils.run_migration import run_migration_target_module
+
+ARGUMENT_SPEC = {
+    "name": {"type": "str", "required": True},
+    "id": {"type": "str", "required": True},
+    "public_key": {"type": "str", "required": True, "no_log": False},
+    "libvirt_uri": {"type": "str", "default": "qemu:///system"},
+    "node_config": {"type": "path", "default": NODE_CONFIG},
+}
+
+
+def main() -> None:
+    """Entry point of the module."""
+    run_migration_target_module(AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True))
+
+
+if __name__ == "__main__":
+    main()
