@@ -23,7 +23,7 @@ class ActionModule(RegistryAction):
         "project": {"type": "str"},
         "intent": {
             "type": "str",
-            "choices": ["create", "start", "stop", "suspend", "resume", "delete"],
+            "choices": ["create", "start", "stop", "suspend", "resume", "flatten", "delete"],
             "default": "create",
         },
         "request": {"type": "dict", "default": {}},
@@ -32,6 +32,7 @@ class ActionModule(RegistryAction):
         "vm_state": {"type": "str"},
         "step": {"type": "str"},
         "error": {"type": "dict"},
+        "done": {"type": "str"},
         "observed": {"type": "list", "elements": "dict", "default": []},
     }
 
@@ -44,9 +45,8 @@ class ActionModule(RegistryAction):
             # The claim of a check run was rolled back, so there is nothing to record on.
             return {"changed": False, "vm": None}
         if arguments["state"] == "recorded":
-            vm, change = registry.record(
-                name, lease, actor, arguments["vm_state"], arguments["step"], arguments["error"]
-            )
+            written = [arguments[key] for key in ("vm_state", "step", "error", "done")]
+            vm, change = registry.record(name, lease, actor, *written)
             # A failure is told to the VM's history even where the row says the same already.
             return change_result(change) | {"vm": vm, "changed": change.changed or arguments["error"] is not None}
         if arguments["state"] == "forgotten":

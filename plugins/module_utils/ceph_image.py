@@ -51,12 +51,21 @@ class ImageStore:
         """The images that are being imported, or were when a run was cut off."""
         return sorted(name.removesuffix(_PARTIAL) for name in self._names() if name.endswith(_PARTIAL))
 
-    def descendants(self, name: str) -> tuple[Descendant, ...]:
-        """Every volume that hangs on the image, also over others, and also those in the trash."""
-        with (
-            as_our_errors(f"reading what hangs on image {name}"),
-            rbd.Image(self._ioctx, name, read_only=True) as image,
-        ):
+    def trashed(self) -> list[tuple[str, str, StoredImage]]:
+        """Id, name and facts of the images in the trash."""
+        with as_our_errors("listing the trash"):
+            entries = [(entry["id"], entry["name"]) for entry in self._rbd.trash_list(self._ioctx)]
+        candidates = sorted((name, image_id) for image_id, name in entries if not name.endswith(_VOLUMES))
+        found = [(image_id, name, self._stored(name, image_id)) for name, image_id in candidates]
+        return [(image_id, name, image) for image_id, name, image in found if image is not None]
+
+    def descendants(self, name: str, image_id: str | None = None) -> tuple[Descendant, ...]:
+        """Every volume that hangs on the image, also over others, and also those in the trash.
+
+        Args:
+            image_id: needed for an image that is in the trash itself.
+        """
+        with as_our_errors(f"reading what hangs on image {name}"), self._opened(name, image_id) as image:
             return tuple(self._below(image, 1))
 
     @contextmanager
@@ -106,13 +115,22 @@ class ImageStore:
             return list(self._rbd.list(self._ioctx))
 
     def _read(self, names: Iterable[str]) -> dict[str, StoredImage]:
-        """Those of the names that are images: they have the snapshot."""
-        found = {}
-        for name in names:
-            with as_our_errors(f"reading image {name}"), suppress(rbd.ImageNotFound):
-                with rbd.Image(self._ioctx, name, snapshot=GOLDEN_SNAPSHOT, read_only=True) as image:
-                    found[name] = _stored(image)
-        return found
+        """Those of the names that are images."""
+        found = {name: self._stored(name) for name in names}
+        return {name: image for name, image in found.items() if image is not None}
+
+    def _stored(self, name: str, image_id: str | None = None) -> StoredImage | None:
+        """The image, or None for what has no pinned snapshot."""
+        with as_our_errors(f"reading image {name}"):
+            try:
+                with self._opened(name, image_id, GOLDEN_SNAPSHOT) as image:
+                    return _facts(image)
+            except rbd.ImageNotFound:
+                return None
+
+    def _opened(self, name: str, image_id: str | None = None, snapshot: str | None = None) -> Any:
+        which = {"name": name} if image_id is None else {"image_id": image_id}
+        return rbd.Image(self._ioctx, snapshot=snapshot, read_only=True, **which)
 
     def _below(self, image: Any, depth: int) -> Iterator[Descendant]:
         for child in image.list_children2():
@@ -121,7 +139,7 @@ class ImageStore:
                 continue
             # One that was removed in between hangs on nothing any more.
             with suppress(rbd.ImageNotFound):
-                with rbd.Image(self._ioctx, image_id=child["id"], read_only=True) as volume:
+                with self._opened(child["image"], child["id"]) as volume:
                     vm_id = dict(volume.metadata_list()).get(_VM_ID)
                     below = tuple(self._below(volume, depth + 1))
                 yield Descendant(child["image"], vm_id, depth, child["trash"])
@@ -185,7 +203,7 @@ class NewImage:
                 self._image.metadata_set(_CHECKSUM + algorithm, digest)
 
 
-def _stored(image: Any) -> StoredImage:
+def _facts(image: Any) -> StoredImage:
     metadata = dict(image.metadata_list())
     checksums = {key.removeprefix(_CHECKSUM): value for key, value in metadata.items() if key.startswith(_CHECKSUM)}
     created = image.create_timestamp().strftime("%Y-%m-%dT%H:%M:%SZ")

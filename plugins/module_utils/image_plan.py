@@ -50,11 +50,17 @@ class Descendant:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What was asked for. `trash` removes an image that volumes hang on from sight only."""
+    """What was asked for.
+
+    Attributes:
+        reuse: take another version that was made of the same source for it.
+        trash: move an absent image to the trash, where volumes can go on hanging on it.
+    """
 
     name: str
     present: bool
     checksum: Checksum | None = None
+    reuse: bool = False
     trash: bool = False
 
 
@@ -81,11 +87,11 @@ def read_checksum(text: str | None) -> Checksum | None:
 
 
 def same_image(wanted: Wanted, seen: Seen) -> str | None:
-    """The image that is what was asked for: the one of this name, or a version that was made of the same source."""
+    """The image that is what was asked for: the one of this name, or a version that may be taken for it."""
     if wanted.name in seen.versions:
         return wanted.name
     checksum = wanted.checksum
-    if not wanted.present or checksum is None or split(wanted.name)[1] is None:
+    if not wanted.reuse or checksum is None:
         return None
     same = [name for name, image in seen.versions.items() if image.checksums.get(checksum.algorithm) == checksum.digest]
     return same[-1] if same else None

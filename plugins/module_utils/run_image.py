@@ -9,8 +9,7 @@ import json
 import math
 import os
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -23,14 +22,14 @@ from .ceph_image import ImageStore, NewImage
 from .domain_xml import NodeConfig
 from .errors import Backend, Invalid, VirtfleetError
 from .image_names import split
-from .image_plan import Seen, StoredImage, Wanted, decide_image, read_checksum, same_image
+from .image_plan import Descendant, Seen, StoredImage, Wanted, decide_image, read_checksum, same_image
 from .image_source import Content, Source, content_of, open_source, verify
 from .node_config import read_node_config
 from .plan import GIB, Step
+from .progress import Progress
 from .run import DAY_SECONDS, fail
 
 MIB = 1024**2
-_PROGRESS_SECONDS = 10
 
 
 class ImageRun:
@@ -46,6 +45,7 @@ class ImageRun:
             name=params["name"],
             present=params["state"] == "present",
             checksum=read_checksum(params["checksum"]),
+            reuse=params["reuse"] and params["state"] == "present",
             trash=params["trash"],
         )
 
@@ -58,7 +58,8 @@ class ImageRun:
     def bring(self, name: str) -> None:
         """Import the image from its source; nothing is parsed before its checksum was compared, if it has one."""
         params = self.params
-        with open_source(params["src"], params["url"], self.wanted.checksum, _logger(self.module, name)) as source:
+        progress = Progress(self.module, f"import {name}", "MiB", MIB)
+        with open_source(params["src"], params["url"], self.wanted.checksum, progress) as source:
             content = content_of(source)
             with self.store.new(name) as image:
                 if content.kind == "raw":
@@ -159,7 +160,7 @@ def run_image_module(module: AnsibleModule) -> None:
                 seen = run.observe()
     except VirtfleetError as error:
         fail(module, error)
-    name = same_image(run.wanted, seen)  # of an absent image: itself, as long as it is there
+    name = same_image(run.wanted, seen)
     module.exit_json(
         changed=plan.changed,
         image=_view(name, seen.versions[name]) if name else None,
@@ -176,14 +177,11 @@ def run_image_info_module(module: AnsibleModule) -> None:
         with Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as ceph:
             store = ImageStore(ceph)
             images = store.images() if name is None else store.versions(name)
+            trashed = [entry for entry in store.trashed() if name in (None, split(entry[1])[0])]
             module.exit_json(
                 changed=False,
-                images=[
-                    _view(full, image)
-                    | {"created_at": image.created_at, "checksums": dict(image.checksums)}
-                    | {"volumes": [asdict(descendant) for descendant in store.descendants(full)]}
-                    for full, image in images.items()
-                ],
+                images=[_lineage(full, image, store.descendants(full)) for full, image in images.items()],
+                trashed=[_lineage(full, image, store.descendants(full, key)) for key, full, image in trashed],
                 importing=store.importing(),
             )
     except VirtfleetError as error:
@@ -203,18 +201,12 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\:@=])", r"\\\1", text)
 
 
-def _logger(module: AnsibleModule, name: str) -> Callable[[int, int | None], None]:
-    """Says in the journal of the node how far an import is; Ansible shows nothing of a module before its end."""
-    last = time.monotonic()
-
-    def log(done: int, size: int | None) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _PROGRESS_SECONDS:
-            last = time.monotonic()
-            of = f" of {size // MIB} MiB, {100 * done // size} %" if size else " MiB"
-            module.log(f"import {name}: {done // MIB}{of}")
-
-    return log
+def _lineage(name: str, image: StoredImage, descendants: Iterable[Descendant]) -> dict[str, Any]:
+    return _view(name, image) | {
+        "created_at": image.created_at,
+        "checksums": dict(image.checksums),
+        "volumes": [asdict(descendant) for descendant in descendants],
+    }
 
 
 def _view(name: str, image: StoredImage) -> dict[str, Any]:

@@ -17,8 +17,8 @@ description:
     packed ones, and those from a URL, need room for the unpacked file in O(cache_dir) until then.
   - The image has its name only once it is complete. A run that fails leaves nothing;
     what a run that was killed left is removed by the next one.
-  - An image that is there is left alone. A version (C(NAME:VERSION)) never changes, and a source that is a version
-    of this name already, as its checksum says, is not imported again.
+  - An image that is there is left alone. A version (C(NAME:VERSION)) never changes, so another O(checksum) than that
+    of its source is refused.
   - How far an import is can be seen in the journal of the node (C(journalctl -t ansible-virt_rbd_image)).
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
@@ -50,6 +50,10 @@ options:
     description: Directory of the node for files that have to be unpacked before they are imported.
     type: path
     default: /var/cache/virtfleet/images
+  reuse:
+    description: Import nothing where another version of this name was made of a source with the same O(checksum).
+    type: bool
+    default: false
   state:
     description: V(absent) removes an image that no volume hangs on.
     type: str
@@ -113,6 +117,7 @@ ARGUMENT_SPEC = {
     "url": {"type": "str"},
     "checksum": {"type": "str"},
     "cache_dir": {"type": "path", "default": "/var/cache/virtfleet/images"},
+    "reuse": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "trash": {"type": "bool", "default": False},
     "retention_days": {"type": "int", "default": 7},

@@ -57,6 +57,11 @@ images:
       created_at: "2026-11-24T08:02:11Z"
       checksums: {}
       volumes: [{volume: test-1.root, vm_id: 6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11, depth: 1, in_trash: false}]
+trashed:
+  description: The images in the trash, in the same form; volumes may still hang on them.
+  returned: success
+  type: list
+  elements: dict
 importing:
   description: Names of images that are being imported, or were when a run was cut off.
   returned: success

@@ -38,7 +38,7 @@ options:
   intent:
     description: What the claim is for. Only V(create) makes a VM.
     type: str
-    choices: [create, start, stop, suspend, resume, delete]
+    choices: [create, start, stop, suspend, resume, flatten, delete]
     default: create
   request:
     description: What the user asked for, by the names that create_vm.yml takes. Values that are null are defaults.
@@ -60,6 +60,9 @@ options:
   error:
     description: With O(state=recorded), the error.
     type: dict
+  done:
+    description: With O(state=recorded), what was done, for the history of the VM where its row does not show it.
+    type: str
   observed:
     description: With O(state=refreshed), what M(virtfleet.cloud.virt_rbd_vm_info) returned as C(vms).
     type: list
