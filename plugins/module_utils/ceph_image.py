@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -27,6 +28,8 @@ _CHECKSUM = "virtfleet.source_"
 _VM_ID = "virtfleet.vm_id"
 _VOLUMES = (".root", ".seed", _PARTIAL)
 _GROWTH = 1024**3
+# So many writes at once, each with a chunk in memory.
+_WRITES = 8
 # Ceph takes a client for dead after 30 seconds without a sign of life.
 _DEAD_AFTER_SECONDS = 40
 
@@ -37,6 +40,8 @@ class ImageStore:
     def __init__(self, ceph: Ceph) -> None:
         self._ceph = ceph
         self._ioctx = ceph.ioctx
+        # In a full pool what needs room then fails at once, instead of waiting for it, and removing still works.
+        self._ioctx.set_osdmap_full_try()
         self._rbd: Any = rbd.RBD()
 
     def versions(self, name: str) -> dict[str, StoredImage]:
@@ -185,6 +190,7 @@ class NewImage:
     def write(self, chunks: Iterable[bytes]) -> None:
         """Write all chunks one after the other; it becomes as large as they are. What is zero takes no room."""
         end = size = 0
+        writes: deque[tuple[Any, bytes]] = deque()  # with what they write, which has to stay until they are done
         with as_our_errors(f"writing {self.name}"):
             for chunk in chunks:
                 begin, end = end, end + len(chunk)
@@ -192,7 +198,11 @@ class NewImage:
                     size = end + _GROWTH
                     self._image.resize(size)
                 if chunk.count(0) != len(chunk):
-                    self._image.write(chunk, begin)
+                    writes.append((self._image.aio_write(chunk, begin, lambda _completion: None), chunk))
+                if len(writes) == _WRITES:
+                    _finish(writes.popleft()[0])
+            while writes:
+                _finish(writes.popleft()[0])
             self._image.resize(end)
             self._image.flush()
 
@@ -201,6 +211,13 @@ class NewImage:
         with as_our_errors(f"describing {self.name}"):
             for algorithm, digest in checksums.items():
                 self._image.metadata_set(_CHECKSUM + algorithm, digest)
+
+
+def _finish(write: Any) -> None:
+    write.wait_for_complete_and_cb()
+    code = write.get_return_value()
+    if code < 0:
+        raise rbd.OSError("a write failed", errno=-code)
 
 
 def _facts(image: Any) -> StoredImage:

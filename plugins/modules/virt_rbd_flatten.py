@@ -14,7 +14,7 @@ description:
   - Copies into the root volume what it shares with the image that it was cloned from, by librbd, object by object.
   - The VM may be running. The copy then needs room in the pool, and the image can go when nothing else hangs on it.
   - A volume that hangs on nothing is left alone. One that has snapshots hangs on its image until they are gone.
-  - How far it is can be seen in the journal of the node (C(journalctl -t ansible-virt_rbd_flatten)).
+  - How far it is can be seen in the journal of the node (C(journalctl -t ansible-virtfleet.cloud.virt_rbd_flatten)).
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
 requirements:

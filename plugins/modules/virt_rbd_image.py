@@ -19,7 +19,7 @@ description:
     what a run that was killed left is removed by the next one.
   - An image that is there is left alone. A version (C(NAME:VERSION)) never changes, so another O(checksum) than that
     of its source is refused.
-  - How far an import is can be seen in the journal of the node (C(journalctl -t ansible-virt_rbd_image)).
+  - How far an import is can be seen in the journal of the node (C(journalctl -t ansible-virtfleet.cloud.virt_rbd_image)).
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
 requirements:
