@@ -104,7 +104,7 @@ class ImageStore:
             raise
 
     def trash(self, name: str, retention_seconds: int) -> None:
-        """Move an image to the trash; its clones go on, if they are of RBD's second format."""
+        """Move an image to the trash; its clones go on."""
         with as_our_errors(f"moving image {name} to the trash"):
             self._rbd.trash_move(self._ioctx, name, retention_seconds)
 

@@ -19,7 +19,8 @@ description:
     what a run that was killed left is removed by the next one.
   - An image that is there is left alone. A version (C(NAME:VERSION)) never changes, so another O(checksum) than that
     of its source is refused.
-  - How far an import is can be seen in the journal of the node (C(journalctl -t ansible-virtfleet.cloud.virt_rbd_image)).
+  - How far an import is can be seen in the journal of the node
+    (C(journalctl -t ansible-virtfleet.cloud.virt_rbd_image)).
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
 requirements:
@@ -60,9 +61,7 @@ options:
     choices: [present, absent]
     default: present
   trash:
-    description:
-      - With O(state=absent), move the image to the RBD trash instead, where the volumes that hang on it go on.
-      - Ceph permits it for clones of its second format, the default where all clients are Mimic or later.
+    description: With O(state=absent), move the image to the RBD trash instead, where the volumes that hang on it go on.
     type: bool
     default: false
   retention_days:
