@@ -101,9 +101,8 @@ def nothing_is_left(lab: Lab) -> Iterator[None]:
     yield
     for name in ("img-old", "img-new"):
         lab.play("playbooks/delete_vm.yml", name=name, purge=True, force=True)
-    for image in images(lab):
-        if image.startswith("img-"):
-            succeeds(lab.play("playbooks/remove_image.yml", image=image))
+    for image in [name for name in images(lab) if not name.endswith((".root", ".seed"))]:
+        succeeds(lab.play("playbooks/remove_image.yml", image=image))
 
 
 def import_image(lab: Lab, name: str, **variables: Any) -> Result:
@@ -111,7 +110,7 @@ def import_image(lab: Lab, name: str, **variables: Any) -> Result:
 
 
 def images(lab: Lab) -> list[str]:
-    return lab.on("node-1", "rbd", "ls", POOL).split()
+    return [name for name in lab.on("node-1", "rbd", "ls", POOL).split() if name.startswith("img-")]
 
 
 def registered(lab: Lab) -> str:
