@@ -30,6 +30,7 @@ class ActionModule(RegistryAction):
                 "suspend",
                 "resume",
                 "migrate",
+                "flatten",
                 "delete",
                 "undelete",
                 "change",

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ..plugin_utils.table import table
+
 COLUMNS = ("Name", "RAM", "CPU", "Disk", "IP", "CreatedAt", "Node", "State", "Image")
 
 
@@ -31,11 +33,7 @@ def vm_list(vms: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 def vm_table(rows: Iterable[Mapping[str, str]]) -> str:
     """The list as a table with aligned columns."""
-    lines = [[column.upper() for column in COLUMNS], *([row[column] for column in COLUMNS] for row in rows)]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(COLUMNS))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    return table(COLUMNS, rows)
 
 
 class FilterModule:

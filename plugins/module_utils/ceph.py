@@ -44,7 +44,7 @@ class Ceph:
                 "The Python bindings of Ceph are not installed on this host",
                 "Install python3-rados and python3-rbd from the distribution (role libvirt does).",
             )
-        self._pool = pool
+        self.pool = pool
         self._cluster: Any = None
         with as_our_errors(f"connecting to Ceph as client.{client} with {conf}"):
             self._cluster = rados.Rados(
@@ -73,6 +73,17 @@ class Ceph:
     def abandon(self) -> None:
         """Something is under way that did not answer in time: do not wait for it at the end."""
         self._answers = False
+
+    def pool_is_full(self) -> bool:
+        """Whether the pool takes no more data: its quota is used up, or an OSD is full. Writing would wait for room."""
+        with as_our_errors("reading the state of the pool"):
+            code, output, text = self._cluster.mon_command(
+                json.dumps({"prefix": "osd dump", "format": "json"}), b"", timeout=_CONNECT_SECONDS
+            )
+        if code != 0:
+            raise Backend(f"Ceph does not describe its pools: {text}")
+        flags = [pool["flags_names"] for pool in json.loads(output)["pools"] if pool["pool_name"] == self.pool]
+        return "full" in flags[0].split(",")
 
     def monitors(self) -> tuple[tuple[str, int], ...]:
         """Address and port (messenger v1, which every libvirt speaks) of all monitors."""

@@ -161,7 +161,7 @@ class Registry:
         if row is not None:
             return self._claim_again(cursor, row, spec, actor, lease_seconds)
         nodes = rows.nodes_with_use(cursor)
-        rows.refuse_unknown(cursor, spec, nodes, problems)
+        spec = rows.refuse_unknown(cursor, spec, nodes, problems)
         lease = rows.insert(cursor, spec, place(spec, nodes)["name"], actor, lease_seconds)
         return _claimed(cursor, spec.name, lease, {})
 
@@ -381,6 +381,32 @@ class Registry:
     def put_image(self, name: str, size_gib: int) -> Change:
         """Register an image, or bring its size up to date."""
         return self._put("image", {"name": name, "size_gib": size_gib})
+
+    def images(self) -> dict[str, int]:
+        """The size in GiB of every image, by name."""
+        with self._transaction() as cursor:
+            return rows.images(cursor)
+
+    def drop_image(self, name: str) -> Change:
+        """No new VM is made from this image from now on.
+
+        Raises:
+            Conflict: VMs are reserved with it that may not have been cloned yet.
+        """
+        with self._transaction() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_CLAIM_LOCK,))
+            cursor.execute(
+                "SELECT name FROM vm WHERE image = %s AND state <> 'deleted' AND NOT made ORDER BY name", (name,)
+            )
+            half_made = [row["name"] for row in cursor.fetchall()]
+            if half_made:
+                raise Conflict(
+                    f"VMs are being made from image {name}",
+                    "Finish them (create_vm.yml) or delete them, and run again.",
+                    half_made,
+                )
+            cursor.execute("DELETE FROM image WHERE name = %s RETURNING name, size_gib", (name,))
+            return Change(dict(cursor.fetchone() or {}), {})
 
     def _put(self, table: str, row: dict[str, Any]) -> Change:
         columns = ", ".join(row)

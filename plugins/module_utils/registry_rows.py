@@ -9,9 +9,10 @@ import json
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from . import image_names
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
 from .spec import VmSpec
 
@@ -173,9 +174,14 @@ def differences(row: Mapping[str, Any], spec: VmSpec) -> list[str]:
     found = [
         f"{name} is {there[column]}, not {value}"
         for name, (column, value) in wanted.items()
-        if name in spec.given and there[column] != value
+        if name in spec.given and there[column] != value and not (name == "image" and _is_version(row, spec))
     ]
     return found + [f"{name} differs" for name in _other_seed_fields(row, spec) if name in spec.given]
+
+
+def _is_version(row: Mapping[str, Any], spec: VmSpec) -> bool:
+    """Whether the VM has a version of the image that was asked for without one; there may be newer ones by now."""
+    return image_names.split(row["image"])[0] == spec.image
 
 
 def _other_seed_fields(row: Mapping[str, Any], spec: VmSpec) -> list[str]:
@@ -206,23 +212,34 @@ def nodes_with_use(cursor: Any) -> list[dict[str, Any]]:
     return [dict(row) for row in cursor.fetchall()]
 
 
-def refuse_unknown(cursor: Any, spec: VmSpec, nodes: list[dict[str, Any]], known_problems: Sequence[str]) -> None:
-    """Refuse nodes and images that are not there, together with the problems that are known already."""
+def images(cursor: Any) -> dict[str, int]:
+    """The size in GiB of every image."""
+    cursor.execute("SELECT name, size_gib FROM image ORDER BY name")
+    return {row["name"]: row["size_gib"] for row in cursor.fetchall()}
+
+
+def refuse_unknown(cursor: Any, spec: VmSpec, nodes: list[dict[str, Any]], known_problems: Sequence[str]) -> VmSpec:
+    """Refuse nodes and images that are not there, together with the problems that are known already.
+
+    Returns:
+        The VM with the version of the image that it gets.
+    """
     problems = list(known_problems)
     wrong = {problem.split()[0] for problem in problems}
     names = [node["name"] for node in nodes]
     if spec.node is not None and spec.node not in names and "node" not in wrong:
         problems.append(f"node {spec.node} is none of {', '.join(names) or 'no nodes at all'}")
-    cursor.execute("SELECT name, size_gib FROM image ORDER BY name")
-    images = {row["name"]: row["size_gib"] for row in cursor.fetchall()}
+    there = images(cursor)
+    chosen = image_names.choose(there, spec.image)
     if "image" in wrong:
         pass
-    elif spec.image not in images:
-        problems.append(f"image {spec.image} is none of {', '.join(images) or 'no images at all'}")
-    elif spec.disk_gib < images[spec.image]:
-        problems.append(f"disk {spec.disk_gib} GiB is smaller than image {spec.image} ({images[spec.image]} GiB)")
-    if problems:
+    elif chosen is None:
+        problems.append(f"image {spec.image} is none of {', '.join(there) or 'no images at all'}")
+    elif spec.disk_gib < there[chosen]:
+        problems.append(f"disk {spec.disk_gib} GiB is smaller than image {chosen} ({there[chosen]} GiB)")
+    if problems or chosen is None:
         raise Invalid(problems)
+    return replace(spec, image=chosen)
 
 
 def insert(cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from . import image_names
 from .errors import Invalid
 
 DEFAULTS: dict[str, Any] = {"ram": 1024, "cpu": 1, "disk": 10, "image": "debian-13", "project": "default"}
@@ -30,7 +31,6 @@ DISK_GIB = (1, 64 * 1024)
 # RFC 1123, section 2.1: letters, digits and hyphens, not at either end, at most 63; lower case only, as libvirt,
 # RBD and DNS would otherwise disagree on whether two names are the same.
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_IMAGE = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:=-]{0,62}")
 _SIZE = re.compile(r"(?P<number>[0-9]{1,12})\s*(?P<unit>MiB|GiB|TiB)?")
 _UNIT_MIB = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
@@ -187,8 +187,8 @@ class _Reader:
 
     def image(self) -> str:
         value = self._value("image", DEFAULTS["image"])
-        if not isinstance(value, str) or not _IMAGE.fullmatch(value):
-            self.problems.append(f"image {_shown(value)} is no image name: a-z, 0-9 and . _ - in between")
+        if not isinstance(value, str) or not image_names.PATTERN.fullmatch(value):
+            self.problems.append(f"image {_shown(value)} is not {image_names.RULE}")
         return str(value)
 
     def count(self, key: str, default: int, limits: tuple[int, int]) -> int:

@@ -44,7 +44,19 @@ options:
       - V(delete) and V(rollback) are refused for one that is protected.
     type: str
     choices:
-      [create, start, stop, suspend, resume, migrate, delete, undelete, change, snapshot, rollback, remove_snapshot]
+      - create
+      - start
+      - stop
+      - suspend
+      - resume
+      - migrate
+      - flatten
+      - delete
+      - undelete
+      - change
+      - snapshot
+      - rollback
+      - remove_snapshot
     default: create
   request:
     description:

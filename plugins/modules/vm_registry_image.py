@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vm_registry_image
-short_description: Register an image in the registry
+short_description: Register an image in the registry, or take it out
 version_added: 0.1.0
 description:
   - Inserts the image, or brings its size up to date, so that a request can be checked before anything is touched.
@@ -25,13 +25,17 @@ attributes:
     description: The row before and after; the same in check mode and in a run.
 options:
   name:
-    description: Name of the image.
+    description: Name of the image, C(NAME) or C(NAME:VERSION).
     type: str
     required: true
   size_gib:
-    description: Its size in GiB, rounded up.
+    description: Its size in GiB, rounded up. Needed unless O(state=absent).
     type: int
-    required: true
+  state:
+    description: V(absent) takes it out, so that no new VM is made from it; refused while one is being made.
+    type: str
+    choices: [present, absent]
+    default: present
 """
 
 EXAMPLES = r"""

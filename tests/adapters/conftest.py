@@ -11,7 +11,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,7 +55,7 @@ def node() -> NodeConfig:
 
 
 @pytest.fixture
-def pool(ceph_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Pool]:
+def pool(ceph_kind: str, request: pytest.FixtureRequest) -> Iterator[Pool]:
     if ceph_kind == "double":
         yield Pool(FakeCeph(SnapshotWorld()), "img")
         return
@@ -65,10 +64,9 @@ def pool(ceph_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iter
     node: NodeConfig = request.getfixturevalue("node")
     with ceph.Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as adapter:
         pool = Pool(adapter, f"adapter-image-{uuid.uuid4().hex[:8]}")
-        source = tmp_path / "image.raw"
-        source.write_bytes(b"golden" + bytes(8 * 1024 * 1024 - 6))
         store = ceph_image.ImageStore(adapter)
-        store.import_file(pool.image, str(source))
+        with store.new(pool.image) as image:
+            image.write([b"golden" + bytes(8 * 1024 * 1024 - 6)])
         yield pool
         for name in (pool.volume, f"{pool.prefix}.seed"):
             if adapter.volume(name) is not None:

@@ -389,7 +389,7 @@ def ceph_rbd(lab: Lab, *command: str) -> Any:
 
 
 def import_image(lab: Lab, name: str, **variables: Any) -> Result:
-    return lab.play("playbooks/import_image.yml", image_name=name, **variables)
+    return lab.play("playbooks/import_image.yml", image_name=name, image_version="", **variables)
 
 
 def test_an_image_comes_from_a_url_and_stays(lab: Lab, source: Source, tmp_path: Path) -> None:

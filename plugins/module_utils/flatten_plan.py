@@ -1,0 +1,47 @@
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to be done so that a VM's root volume hangs on no image: (desired, observed) -> Plan. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import Conflict, NotFound, VirtfleetError
+from .plan_types import Plan, Step, VolumeFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """The VM that is to stand by itself."""
+
+    name: str
+    id: str
+    node: str
+
+    @property
+    def root_volume(self) -> str:
+        return f"{self.name}.root"
+
+
+def decide_flatten(desired: Flat, root: VolumeFacts | None, owner: str | None) -> Plan:
+    """One step, or none where the volume has no parent.
+
+    Raises:
+        VirtfleetError: the VM is another node's, or the volume another VM's, or there is none.
+    """
+    volume = desired.root_volume
+    if owner is not None and owner != desired.node:
+        raise VirtfleetError(
+            "in_use_elsewhere",
+            f"VM {desired.name} belongs to node {owner}, not to {desired.node}",
+            "Run this on its node.",
+        )
+    if root is None:
+        raise NotFound(f"Volume {volume} is not there", "If the VM was half-made, run create_vm.yml again.")
+    if root.vm_id != desired.id:
+        raise Conflict(
+            f"Volume {volume} belongs to VM {root.vm_id}, not to {desired.id}", "Look at it with 'rbd info'."
+        )
+    steps = (Step("flatten", volume),) if root.parent else ()
+    return Plan(steps, {"parent": root.parent}, {"parent": None})
