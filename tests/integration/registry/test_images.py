@@ -67,5 +67,5 @@ def test_what_was_done_is_kept_in_the_history(registry: Registry, sql: Sql) -> N
     registry.record(name, str(claim.lease), "ann@desk", "running", None, None)
     for done in ("flatten", None):
         lease = str(registry.claim_existing(name, "flatten", "ann@desk", 60).lease)
-        registry.record(name, lease, "ann@desk", None, None, None, done)
+        registry.record(name, lease, "ann@desk", None, None, None, event=done)
     assert [row[0] for row in sql("SELECT action FROM event ORDER BY id")] == ["create", "running", "flatten"]
