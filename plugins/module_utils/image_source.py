@@ -61,7 +61,7 @@ class Source(io.RawIOBase):
         self._size = size
         self._progress = progress
         self._read = 0
-        self._hashes = {name: hashlib.new(name) for name in {"sha256", algorithm}}
+        self._hashes = {name: hashlib.new(name) for name in ("sha256", algorithm)}
 
     def readable(self) -> bool:
         return True

@@ -54,6 +54,11 @@ def node() -> NodeConfig:
     return read_node_config(NODE_CONFIG)
 
 
+def _fill(store: ceph_image.ImageStore, name: str) -> None:
+    with store.new(name) as image:
+        image.write([b"golden" + bytes(8 * 1024 * 1024 - 6)])
+
+
 @pytest.fixture
 def pool(ceph_kind: str, request: pytest.FixtureRequest) -> Iterator[Pool]:
     if ceph_kind == "double":
@@ -65,8 +70,7 @@ def pool(ceph_kind: str, request: pytest.FixtureRequest) -> Iterator[Pool]:
     with ceph.Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as adapter:
         pool = Pool(adapter, f"adapter-image-{uuid.uuid4().hex[:8]}")
         store = ceph_image.ImageStore(adapter)
-        with store.new(pool.image) as image:
-            image.write([b"golden" + bytes(8 * 1024 * 1024 - 6)])
+        _fill(store, pool.image)
         yield pool
         for name in (pool.volume, f"{pool.prefix}.seed"):
             if adapter.volume(name) is not None:
