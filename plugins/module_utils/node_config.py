@@ -6,11 +6,18 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from .domain_xml import NodeConfig
 from .errors import Backend, NotFound
 
 NODE_CONFIG = "/etc/virtfleet/node.json"
+
+# What modules need that act on Ceph and libvirt of a node; fragments virtfleet.cloud.node and node.libvirt document it.
+NODE_OPTIONS: dict[str, Any] = {
+    "libvirt_uri": {"type": "str", "default": "qemu:///system"},
+    "node_config": {"type": "path", "default": NODE_CONFIG},
+}
 
 
 def read_node_config(path: str) -> NodeConfig:

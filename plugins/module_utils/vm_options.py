@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from .node_config import NODE_CONFIG
 from .plan_types import STATES
 from .spec import FILESYSTEMS
 
@@ -48,8 +47,3 @@ VM_OPTIONS: dict[str, Any] = {
 
 # What is needed to make a VM where it is missing.
 REQUIRED_BY = {"image": ("mac", "memory_mib", "vcpus", "disk_gib")}
-
-NODE_OPTIONS: dict[str, Any] = {
-    "libvirt_uri": {"type": "str", "default": "qemu:///system"},
-    "node_config": {"type": "path", "default": NODE_CONFIG},
-}

@@ -17,6 +17,8 @@ description:
   - How far it is can be seen in the journal of the node (C(journalctl -t ansible-virtfleet.cloud.virt_rbd_flatten)).
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
+extends_documentation_fragment:
+  - virtfleet.cloud.node
 requirements:
   - python3-rados and python3-rbd of the distribution, on the node
 attributes:
@@ -42,10 +44,6 @@ options:
     description: Seconds to wait for it. What was copied until then stays copied.
     type: int
     default: 3600
-  node_config:
-    description: File on the node that names cluster, client and pool; role libvirt writes it.
-    type: path
-    default: /etc/virtfleet/node.json
 """
 
 EXAMPLES = r"""

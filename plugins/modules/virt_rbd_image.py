@@ -23,6 +23,8 @@ description:
     (C(journalctl -t ansible-virtfleet.cloud.virt_rbd_image)).
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
+extends_documentation_fragment:
+  - virtfleet.cloud.node
 requirements:
   - python3-rados and python3-rbd of the distribution, on the node
   - qemu-img for other formats than raw, python3-zstandard for what is packed with Zstandard
@@ -68,10 +70,6 @@ options:
     description: How long a trashed image stays in the trash at least.
     type: int
     default: 7
-  node_config:
-    description: File on the node that names cluster, client and pool; role libvirt writes it.
-    type: path
-    default: /etc/virtfleet/node.json
 """
 
 EXAMPLES = r"""

@@ -14,6 +14,8 @@ description:
   - Reads Ceph only. Every volume that was cloned from an image, and what was cloned from those, is opened once.
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
+extends_documentation_fragment:
+  - virtfleet.cloud.node
 requirements:
   - python3-rados and python3-rbd of the distribution, on the node
 attributes:
@@ -27,10 +29,6 @@ options:
   name:
     description: Only the versions of this image.
     type: str
-  node_config:
-    description: File on the node that names cluster, client and pool; role libvirt writes it.
-    type: path
-    default: /etc/virtfleet/node.json
 """
 
 EXAMPLES = r"""

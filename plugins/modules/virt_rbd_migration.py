@@ -19,6 +19,9 @@ description:
   - A move that fails or takes too long leaves the VM on this node as it was.
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
+extends_documentation_fragment:
+  - virtfleet.cloud.node
+  - virtfleet.cloud.node.libvirt
 requirements:
   - python3-rados, python3-rbd and python3-libvirt of the distribution, on the node
 seealso:
@@ -90,14 +93,6 @@ options:
         then ends for certain; but a network that fails during it takes the guest down. Needs O(encrypted=false).
     type: bool
     default: false
-  libvirt_uri:
-    description: Connection URI of libvirt.
-    type: str
-    default: qemu:///system
-  node_config:
-    description: File on the node that says how domains are built there; role libvirt writes it.
-    type: path
-    default: /etc/virtfleet/node.json
 """
 
 EXAMPLES = r"""
@@ -158,7 +153,7 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.node_config import NODE_CONFIG
+from ..module_utils.node_config import NODE_OPTIONS
 from ..module_utils.run_migration import run_migration_module
 
 ARGUMENT_SPEC = {
@@ -176,8 +171,7 @@ ARGUMENT_SPEC = {
     "auto_converge": {"type": "bool", "default": False},
     "encrypted": {"type": "bool", "default": True},
     "post_copy": {"type": "bool", "default": False},
-    "libvirt_uri": {"type": "str", "default": "qemu:///system"},
-    "node_config": {"type": "path", "default": NODE_CONFIG},
+    **NODE_OPTIONS,
 }
 
 

@@ -19,6 +19,9 @@ description:
     used.
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
+extends_documentation_fragment:
+  - virtfleet.cloud.node
+  - virtfleet.cloud.node.libvirt
 requirements:
   - python3-rados, python3-rbd and python3-libvirt of the distribution, on the node
 attributes:
@@ -41,14 +44,6 @@ options:
     description: The OpenSSH public key of the source.
     type: str
     required: true
-  libvirt_uri:
-    description: Connection URI of libvirt.
-    type: str
-    default: qemu:///system
-  node_config:
-    description: File on the node that says how domains are built there; role libvirt writes it.
-    type: path
-    default: /etc/virtfleet/node.json
 """
 
 EXAMPLES = r"""
@@ -80,15 +75,14 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.node_config import NODE_CONFIG
+from ..module_utils.node_config import NODE_OPTIONS
 from ..module_utils.run_migration import run_migration_target_module
 
 ARGUMENT_SPEC = {
     "name": {"type": "str", "required": True},
     "id": {"type": "str", "required": True},
     "public_key": {"type": "str", "required": True, "no_log": False},
-    "libvirt_uri": {"type": "str", "default": "qemu:///system"},
-    "node_config": {"type": "path", "default": NODE_CONFIG},
+    **NODE_OPTIONS,
 }
 
 

@@ -20,6 +20,9 @@ description:
     the same name; the next run with any name thaws or resumes the guest.
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
+extends_documentation_fragment:
+  - virtfleet.cloud.node
+  - virtfleet.cloud.node.libvirt
 requirements:
   - python3-rados, python3-rbd and python3-libvirt of the distribution, on the node
 attributes:
@@ -84,14 +87,6 @@ options:
     description: Seconds that the guest has to shut down.
     type: int
     default: 60
-  libvirt_uri:
-    description: Connection URI of libvirt.
-    type: str
-    default: qemu:///system
-  node_config:
-    description: File on the node that names cluster, client and pool; role libvirt writes it.
-    type: path
-    default: /etc/virtfleet/node.json
 """
 
 EXAMPLES = r"""
@@ -193,7 +188,7 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.node_config import NODE_CONFIG
+from ..module_utils.node_config import NODE_OPTIONS
 from ..module_utils.run_snapshot import run_snapshot_module
 from ..module_utils.snapshot_plan import FREEZE, SNAPSHOT_STATES
 
@@ -208,8 +203,7 @@ ARGUMENT_SPEC = {
     "allow_power_cycle": {"type": "bool", "default": False},
     "start": {"type": "bool", "default": False},
     "shutdown_timeout": {"type": "int", "default": 60},
-    "libvirt_uri": {"type": "str", "default": "qemu:///system"},
-    "node_config": {"type": "path", "default": NODE_CONFIG},
+    **NODE_OPTIONS,
 }
 
 

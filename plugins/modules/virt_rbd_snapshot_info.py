@@ -14,6 +14,8 @@ description:
   - Reads the snapshots of the VM's volumes, also those that M(virtfleet.cloud.virt_rbd_snapshot) did not make.
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
+extends_documentation_fragment:
+  - virtfleet.cloud.node
 requirements:
   - python3-rados and python3-rbd of the distribution, on the node
 attributes:
@@ -32,10 +34,6 @@ options:
     description: UUID of the VM, as the registry gave it.
     type: str
     required: true
-  node_config:
-    description: File on the node that names cluster, client and pool; role libvirt writes it.
-    type: path
-    default: /etc/virtfleet/node.json
 """
 
 EXAMPLES = r"""

@@ -15,6 +15,8 @@ description:
     Other images in the trash are left alone.
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
+extends_documentation_fragment:
+  - virtfleet.cloud.node
 requirements:
   - python3-rados and python3-rbd of the distribution, on the node
 attributes:
@@ -32,10 +34,6 @@ options:
     description: Leave those alone whose retention is not over. They can still be brought back by undelete_vm.yml.
     type: bool
     default: true
-  node_config:
-    description: File on the node that names cluster, client and pool; role libvirt writes it.
-    type: path
-    default: /etc/virtfleet/node.json
 """
 
 EXAMPLES = r"""

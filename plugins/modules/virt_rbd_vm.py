@@ -16,6 +16,9 @@ description:
   - A run that was cut off is continued by the next run with the same parameters.
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
+extends_documentation_fragment:
+  - virtfleet.cloud.node
+  - virtfleet.cloud.node.libvirt
 requirements:
   - python3-rados, python3-rbd, python3-libvirt and python3-pycdlib of the distribution, on the node
 attributes:
@@ -137,14 +140,6 @@ options:
     description: Seconds that the guest has to shut down. With O(state=absent) its power is cut after that.
     type: int
     default: 60
-  libvirt_uri:
-    description: Connection URI of libvirt.
-    type: str
-    default: qemu:///system
-  node_config:
-    description: File on the node that says how domains are built there; role libvirt writes it.
-    type: path
-    default: /etc/virtfleet/node.json
 """
 
 EXAMPLES = r"""
@@ -219,8 +214,9 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.node_config import NODE_OPTIONS
 from ..module_utils.run import run_vm_module
-from ..module_utils.vm_options import NODE_OPTIONS, REQUIRED_BY, VM_OPTIONS
+from ..module_utils.vm_options import REQUIRED_BY, VM_OPTIONS
 
 
 def main() -> None:

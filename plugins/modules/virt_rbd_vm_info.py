@@ -15,6 +15,8 @@ description:
   - Domains that this collection did not make are left out.
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
+extends_documentation_fragment:
+  - virtfleet.cloud.node.libvirt
 requirements:
   - python3-libvirt of the distribution, on the node
 attributes:
@@ -29,10 +31,6 @@ options:
     description: Report these VMs only. One that is not on the node is left out.
     type: list
     elements: str
-  libvirt_uri:
-    description: Connection URI of libvirt.
-    type: str
-    default: qemu:///system
 """
 
 EXAMPLES = r"""

@@ -15,6 +15,9 @@ description:
   - The failure of one does not stop or undo the others, and does not make the task fail. See RV(results).
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
+extends_documentation_fragment:
+  - virtfleet.cloud.node
+  - virtfleet.cloud.node.libvirt
 requirements:
   - python3-rados, python3-rbd, python3-libvirt and python3-pycdlib of the distribution, on the node
 attributes:
@@ -42,14 +45,6 @@ options:
     description: How many VMs are worked on at a time.
     type: int
     default: 8
-  libvirt_uri:
-    description: Connection URI of libvirt.
-    type: str
-    default: qemu:///system
-  node_config:
-    description: File on the node that says how domains are built there; role libvirt writes it.
-    type: path
-    default: /etc/virtfleet/node.json
 """
 
 EXAMPLES = r"""
@@ -95,8 +90,8 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.node_config import NODE_OPTIONS
 from ..module_utils.run_vms import run_vms_module
-from ..module_utils.vm_options import NODE_OPTIONS
 
 ARGUMENT_SPEC = {
     "vms": {"type": "list", "elements": "dict", "required": True},

@@ -9,46 +9,24 @@ Both send the memory through SSH. Of virsh only the command itself counts, of mi
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import statistics
-import subprocess
 import sys
-import time
-from pathlib import Path
 
-BENCH = Path(__file__).resolve().parent
-PLAYBOOKS = BENCH.parents[1] / "playbooks"
+from plays import BENCH, ROOT, play, play_and_read, show
+
+PLAYBOOKS = ROOT / "playbooks"
 NAME = "mig-bench"
 HERE, THERE = "node-1", "node-2"
 
 
-def play(playbook: Path, **variables: object) -> tuple[float, str]:
-    """The seconds that a playbook took, and its output."""
-    begin = time.monotonic()
-    done = subprocess.run(
-        ["ansible-playbook", str(playbook), "-e", json.dumps(variables)],
-        cwd=PLAYBOOKS.parent,
-        env=os.environ | {"ANSIBLE_CONFIG": str(PLAYBOOKS.parent / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    seconds = time.monotonic() - begin
-    if done.returncode:
-        sys.exit(f"{playbook.name} failed:\n{done.stdout}{done.stderr}")
-    return seconds, done.stdout
-
-
 def migrate_vm(node: str) -> float:
-    return play(PLAYBOOKS / "migrate_vm.yml", name=NAME, node=node)[0]
+    return play(PLAYBOOKS / "migrate_vm.yml", name=NAME, node=node)
 
 
 def virsh(vm_id: str, source: str, target: str) -> float:
     """The seconds of virsh alone."""
     variables = {"bench_name": NAME, "bench_id": vm_id, "bench_source": source, "bench_target": target}
-    output = play(BENCH / "virsh_migrate.yml", **variables)[1]
+    output = play_and_read(BENCH / "virsh_migrate.yml", **variables)[1]
     hours, minutes, seconds = re.findall(r"virsh took (\d+):(\d+):([\d.]+)", output)[0]
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
@@ -63,18 +41,13 @@ def one_round(vm_id: str) -> dict[str, float]:
 def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     memory = int(sys.argv[2]) if len(sys.argv) > 2 else 128
-    output = play(PLAYBOOKS / "create_vm.yml", name=NAME, ram=memory, disk=5, node=HERE)[1]
+    output = play_and_read(PLAYBOOKS / "create_vm.yml", name=NAME, ram=memory, disk=5, node=HERE)[1]
     vm_id = re.findall(r"\bid: (\S+)", output)[0]
     try:
         one_round(vm_id)  # opens the SSH connections, fills the caches
-        rounds = [one_round(vm_id) for _number in range(count)]
+        medians = show([one_round(vm_id) for _number in range(count)])
     finally:
         play(PLAYBOOKS / "delete_vm.yml", name=NAME, purge=True, force=True)
-    medians = {contender: statistics.median(seconds[contender] for seconds in rounds) for contender in rounds[0]}
-    print(f"{'':16}  median s  (of {count} rounds: least to most)")
-    for contender, median in medians.items():
-        all_seconds = [seconds[contender] for seconds in rounds]
-        print(f"{contender:16}  {median:8.2f}  ({min(all_seconds):.2f} to {max(all_seconds):.2f})")
     print(f"migrate_vm / virsh migrate  {medians['migrate_vm'] / medians['virsh migrate']:.2f}   (wanted: at most 1.5)")
     return 0
 

@@ -14,15 +14,25 @@ from pathlib import Path
 
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parents[1]
+SETTINGS = {
+    "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+    "ANSIBLE_LIBRARY": str(BENCH / "library"),
+    "ANSIBLE_NOCOLOR": "1",
+}
 
 
 def play(playbook: Path, **variables: object) -> float:
     """The seconds that a playbook took."""
+    return play_and_read(playbook, **variables)[0]
+
+
+def play_and_read(playbook: Path, **variables: object) -> tuple[float, str]:
+    """The seconds that a playbook took, and its output."""
     begin = time.monotonic()
     done = subprocess.run(
         ["ansible-playbook", str(playbook), "-e", json.dumps(variables)],
         cwd=ROOT,
-        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LIBRARY": str(BENCH / "library")},
+        env=os.environ | SETTINGS,
         capture_output=True,
         text=True,
         check=False,
@@ -30,7 +40,7 @@ def play(playbook: Path, **variables: object) -> float:
     seconds = time.monotonic() - begin
     if done.returncode:
         sys.exit(f"{playbook.name} failed:\n{done.stdout}{done.stderr}")
-    return seconds
+    return seconds, done.stdout
 
 
 def show(rounds: list[dict[str, float]]) -> dict[str, float]:
