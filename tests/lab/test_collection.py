@@ -34,11 +34,11 @@ def test_built_and_installed_it_works_from_anywhere(lab: Lab, tmp_path: Path) ->
     anywhere.mkdir()
     environment = {key: value for key, value in os.environ.items() if key != "ANSIBLE_CONFIG"}
     for playbook, variables in (
-        ("create_vm", ["-e", "ram=128", "-e", "disk=2"]),
+        ("create_vm", ["-e", "name=installed", "-e", "ram=128", "-e", "disk=2"]),
         ("list_vms", []),
-        ("delete_vm", ["-e", "purge=true", "-e", "force=true"]),
+        ("delete_vm", ["-e", "name=installed", "-e", "purge=true", "-e", "force=true"]),
     ):
-        command = ["ansible-playbook", "-i", str(lab.inventory), f"virtfleet.cloud.{playbook}", "-e", "name=installed"]
+        command = ["ansible-playbook", "-i", str(lab.inventory), f"virtfleet.cloud.{playbook}"]
         process = subprocess.run(
             [*command, *variables],
             cwd=anywhere,
