@@ -11,8 +11,10 @@ from typing import Any
 
 from .errors import Invalid
 
-# Settings that every play may be given: Ansible's, AWX's, and those of the inventory.
-SETTING_PREFIXES = ("ansible_", "awx_", "tower_", "registry_", "vm_", "__")
+# Settings that every play may be given: Ansible's, AWX's, and those of the inventory and the roles.
+SETTING_PREFIXES = (
+    "ansible_", "awx_", "tower_", "registry_", "vm_", "lab_", "ceph_", "libvirt_", "postgresql_", "redis_", "__",
+)  # fmt: skip
 
 
 def refuse_wrong_names(known: Mapping[str, Mapping[str, Any]], given: Collection[str], extra: Collection[str]) -> None:

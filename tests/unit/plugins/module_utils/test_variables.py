@@ -15,7 +15,7 @@ KNOWN = {"name": {"required": True, "description": "The VM."}, "ram": {"descript
     ("given", "extra", "problems"),
     [
         (["name"], ["name"], ()),
-        (["name"], ["name", "awx_job_id", "ansible_user", "registry_host", "vm_flavors", "__x"], ()),
+        (["name"], ["name", "awx_job_id", "ansible_user", "registry_host", "vm_flavors", "lab_name", "__x"], ()),
         (
             ["name"],
             ["name", "rams", "zzz"],
