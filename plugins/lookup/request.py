@@ -14,8 +14,8 @@ description:
     Those that are not given, or null, are left out.
   - Values given with C(-e) are taken as they are, never as templates, since a name comes from a person or a program.
   - Refuses names given with C(-e) that the play does not describe, with the nearest that it does.
-    Settings pass, which are names that begin with C(ansible_), C(awx_), C(tower_), C(registry_), C(vm_), C(lab_), C(ceph_),
-    C(libvirt_), C(postgresql_), C(redis_) or C(__).
+    Settings pass, which are names that begin with C(ansible_), C(awx_), C(tower_), C(registry_), C(vm_), C(lab_),
+    C(ceph_), C(libvirt_), C(postgresql_), C(redis_) or C(__).
   - Says which required variables are missing.
 author:
   - Contributors to virtfleet.cloud (@virtfleet)

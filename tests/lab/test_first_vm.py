@@ -124,7 +124,7 @@ def test_two_creates_of_one_name_make_one_vm(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({}, ["name '' is not a DNS label"]),
+        ({}, ["variable name is missing"]),
         ({"name": ""}, ["not a DNS label"]),
         ({"name": "{{ 7*7 }}"}, ["name '{{ 7*7 }}' is not a DNS label"]),
         ({"name": "<x>", "ram": -1, "disk": 1.5}, ["name '<x>' is not", "ram -1 is not", "disk 1.5 is not"]),
