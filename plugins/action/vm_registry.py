@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..module_utils.cloud_init import parse_user_data
+from ..module_utils.cloud_config import requested_cloud_config
 from ..module_utils.errors import Invalid
 from ..module_utils.registry import Claim, Registry
 from ..module_utils.spec import VmSpec, read_request, with_flavor
@@ -107,7 +107,7 @@ def read_request_of(given: dict[str, Any], flavors: dict[str, Any]) -> tuple[VmS
     except Invalid as error:
         unreadable = error.problems
     try:
-        request["user_data"] = parse_user_data(request.get("user_data"))
+        request["user_data"] = requested_cloud_config(request)
     except Invalid as error:
         unreadable += error.problems
         request["user_data"] = None

@@ -76,9 +76,8 @@ def _by_node(claims: list[Claim], asked: dict[str, dict[str, Any]]) -> dict[str,
     for claim in claims:
         if claim.needed:
             options = {field: claim.vm[field] for field in _NODE_FIELDS}
-            keys = asked[claim.vm["name"]].get("ssh_authorized_keys")
-            if keys is not None:
-                options["ssh_authorized_keys"] = keys
+            given = asked[claim.vm["name"]]
+            options |= {key: given[key] for key in ("ssh_authorized_keys", "guest_user") if given.get(key) is not None}
             nodes.setdefault(claim.node["name"], []).append(options)
     return nodes
 

@@ -12,7 +12,7 @@ from .errors import Invalid
 
 MOST = 1000
 # What is the same for all of them, and cannot be given for one.
-COMMON_ONLY = ("user_data",)
+COMMON_ONLY = ("user_data", "packages", "timezone", "files", "commands")
 
 
 def expand(request: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -15,7 +15,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import Backend, Invalid
+from .cloud_config import merge
+from .errors import Backend
 from .spec import DataDisk, VmSpec, digest
 
 try:
@@ -25,40 +26,7 @@ except ImportError:
 else:
     HAS_PYCDLIB = True
 
-GUEST_USER = "debian"
 VOLUME_LABEL = "CIDATA"
-
-
-def parse_user_data(value: Any) -> Mapping[str, Any] | None:
-    """The user's cloud-config as a mapping, from a mapping or from YAML text.
-
-    Raises:
-        Invalid: it is not YAML, or not a mapping. The message never quotes it, as it may hold secrets.
-    """
-    if value is None or isinstance(value, Mapping):
-        return value
-    if not isinstance(value, str):
-        raise Invalid(["user_data is neither a mapping nor YAML text"])
-    yaml = _yaml()
-    try:
-        data = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise Invalid([f"user_data is not valid YAML{where}"]) from None
-    if not isinstance(data, Mapping):
-        raise Invalid(["user_data is not a cloud-config mapping"])
-    return data
-
-
-def _yaml() -> Any:
-    """PyYAML, loaded only where there is text to read: loading it costs as much as cloning a volume."""
-    try:
-        import yaml
-    except ImportError:
-        hint = "Install python3-yaml, or give user_data as a mapping."
-        raise Backend("Reading user_data needs PyYAML", hint) from None
-    return yaml
 
 
 def documents(spec: VmSpec, instance_id: str, mac: str) -> dict[str, str]:
@@ -93,12 +61,12 @@ def seed_image(files: Mapping[str, str]) -> bytes:
 
 
 def _user_data(spec: VmSpec) -> dict[str, Any]:
-    """Our defaults, with the user's cloud-config on top: mappings merge, lists are appended, the rest is replaced."""
+    """Our defaults, with the user's cloud-config on top."""
     ours: dict[str, Any] = {
         "hostname": spec.name,
         "users": [
             {
-                "name": GUEST_USER,
+                "name": spec.guest_user,
                 "sudo": "ALL=(ALL) NOPASSWD:ALL",
                 "shell": "/bin/bash",
                 "lock_passwd": True,
@@ -112,7 +80,7 @@ def _user_data(spec: VmSpec) -> dict[str, Any]:
         **_data_disks(spec.disks),
         **_hotplug(spec),
     }
-    return _merge(ours, spec.user_data or {})
+    return merge(ours, spec.user_data or {})
 
 
 def _data_disks(disks: tuple[DataDisk, ...]) -> dict[str, Any]:
@@ -144,19 +112,6 @@ def _hotplug(spec: VmSpec) -> dict[str, Any]:
 def _device(disk: DataDisk) -> str:
     """How udev calls a disk of QEMU's on virtio-scsi."""
     return f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{disk.serial}"
-
-
-def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in top.items():
-        here = merged.get(key)
-        if isinstance(here, Mapping) and isinstance(value, Mapping):
-            merged[key] = _merge(here, value)
-        elif isinstance(here, list) and isinstance(value, list):
-            merged[key] = here + value
-        else:
-            merged[key] = value
-    return merged
 
 
 # Characters that YAML does not take, or takes for line breaks. All others stay as they are: JSON escapes those beyond

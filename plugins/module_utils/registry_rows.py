@@ -14,7 +14,7 @@ from typing import Any
 
 from . import image_names
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
-from .spec import VmSpec
+from .spec import DEFAULTS, VmSpec
 
 COLUMNS = """id::text, name, project, node, state, memory_mib, vcpus, disk_gib, image, mac::text,
     host(ip) AS ip, tags,
@@ -186,8 +186,11 @@ def _is_version(row: Mapping[str, Any], spec: VmSpec) -> bool:
 
 def _other_seed_fields(row: Mapping[str, Any], spec: VmSpec) -> list[str]:
     wanted = _seed_request(spec)
-    fields = {"user_data": "user_data_sha256", "ssh_authorized_keys": "ssh_authorized_keys"}
-    return [name for name, key in fields.items() if row["spec"].get(key) != wanted[key]]
+    fields = {
+        "user_data": "user_data_sha256", "ssh_authorized_keys": "ssh_authorized_keys", "guest_user": "guest_user",
+    }  # fmt: skip
+    before = {"guest_user": DEFAULTS["guest_user"], **row["spec"]}
+    return [name for name, key in fields.items() if before.get(key) != wanted[key]]
 
 
 def refuse_other_seed(row: Mapping[str, Any], spec: VmSpec) -> None:
@@ -267,7 +270,11 @@ def insert(cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int)
 
 def _seed_request(spec: VmSpec) -> dict[str, Any]:
     """What the user asked of the seed; of user-data only the digest, as it may hold secrets."""
-    return {"user_data_sha256": spec.user_data_sha256, "ssh_authorized_keys": list(spec.ssh_authorized_keys)}
+    return {
+        "user_data_sha256": spec.user_data_sha256,
+        "ssh_authorized_keys": list(spec.ssh_authorized_keys),
+        "guest_user": spec.guest_user,
+    }
 
 
 def _growable(spec: VmSpec) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from . import cloud_init, domain_xml
 from .ceph import Ceph
 from .ceph_snapshot import SnapshotStore
 from .ceph_trash import Trash
+from .cloud_config import parse_user_data
 from .errors import NotFound, VirtfleetError
 from .hypervisor import Hypervisor
 from .node_config import read_node_config
@@ -321,8 +322,9 @@ def _requested(params: dict[str, Any]) -> VmSpec | None:
             "cpu_max": params["vcpus_max"],
             "disk": params["disk_gib"],
             "image": params["image"],
+            "guest_user": params["guest_user"],
             "ssh_authorized_keys": params["ssh_authorized_keys"],
-            "user_data": cloud_init.parse_user_data(params["user_data"]),
+            "user_data": parse_user_data(params["user_data"]),
             "disks": params["disks"],
         }
     )

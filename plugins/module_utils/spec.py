@@ -18,7 +18,14 @@ from typing import Any
 from . import image_names
 from .errors import Invalid
 
-DEFAULTS: dict[str, Any] = {"ram": 1024, "cpu": 1, "disk": 10, "image": "debian-13", "project": "default"}
+DEFAULTS: dict[str, Any] = {
+    "ram": 1024,
+    "cpu": 1,
+    "disk": 10,
+    "image": "debian-13",
+    "project": "default",
+    "guest_user": "debian",
+}
 
 # Names of volumes that every VM has; a data disk cannot have them.
 RESERVED_DISKS = ("root", "seed")
@@ -36,6 +43,7 @@ _SIZE = re.compile(r"(?P<number>[0-9]{1,12})\s*(?P<unit>MiB|GiB|TiB)?")
 _UNIT_MIB = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
 _SERIAL = re.compile(r"[A-Za-z0-9_-]{1,20}")  # what QEMU shows of a serial to the guest
 _MOUNT = re.compile(r"(/[A-Za-z0-9._-]+)+")
+_USER = re.compile(r"(?!root$)[a-z_][a-z0-9_-]{0,31}")
 _SSH_KEY = re.compile(r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+( [^\r\n]*)?")
 
 
@@ -86,6 +94,7 @@ class VmSpec:
     vcpus_max: int = 0
     disks: tuple[DataDisk, ...] = ()
     protected: bool = False
+    guest_user: str = DEFAULTS["guest_user"]
     given: frozenset[str] = frozenset()
 
     @property
@@ -149,6 +158,8 @@ def read_request(raw: Mapping[str, Any]) -> tuple[VmSpec, list[str]]:
         user_data=reader.user_data(),
         disks=reader.disks(),
         protected=reader.flag("protected"),
+        guest_user=reader.matching("guest_user", _USER, "a user's name in lower case, and not root")
+        or DEFAULTS["guest_user"],
         given=frozenset(key for key, value in raw.items() if value is not None),
     )
     return spec, reader.problems

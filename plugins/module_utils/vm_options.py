@@ -36,6 +36,7 @@ VM_OPTIONS: dict[str, Any] = {
     "remove_detached": {"type": "bool", "default": False},
     "allow_power_cycle": {"type": "bool", "default": False},
     "mac": {"type": "str"},
+    "guest_user": {"type": "str", "default": "debian"},
     "ssh_authorized_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "user_data": {"type": "json", "no_log": True},
     "force": {"type": "bool", "default": False},

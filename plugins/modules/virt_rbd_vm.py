@@ -109,6 +109,10 @@ options:
   mac:
     description: MAC address of the first network interface.
     type: str
+  guest_user:
+    description: Name of the guest's user, who may log in with the keys and use sudo.
+    type: str
+    default: debian
   ssh_authorized_keys:
     description: OpenSSH public keys that may log in as the guest's user.
     type: list

@@ -35,6 +35,10 @@ def vm(lab: Lab) -> Iterator[str]:
         ram_max=512,
         cpu_max=2,
         disks=[{"name": "data", "size": 1, "filesystem": "ext4", "mount": "/srv/data"}],
+        timezone="Europe/Berlin",
+        files=[{"path": "/srv/hello", "content": "$(reboot)\n", "permissions": "0600", "owner": "debian"}],
+        commands=["cp /srv/hello /srv/copy", ["touch", "/srv/two words"]],
+        user_data={"write_files": [{"path": "/srv/own", "content": "own"}]},
         wait=True,
     )
     assert created.ok, created.output
@@ -73,6 +77,14 @@ def test_the_first_boot_makes_and_mounts_file_systems(lab: Lab, vm: str) -> None
     assert kind == "ext4"
     assert lab.guest(NAME, f"readlink -f {by_id('data')}").strip() == source
     lab.guest(NAME, "echo kept | sudo tee /srv/data/file && sync")
+
+
+def test_the_first_boot_does_what_was_asked(lab: Lab, vm: str) -> None:
+    files = "/srv/hello /srv/copy '/srv/two words' /srv/own /etc/localtime"
+    assert lab.guest(NAME, f"stat --format %U:%a /srv/hello; sudo ls -1 {files} | wc -l; sudo cat /srv/copy").split(
+        "\n"
+    ) == ["debian:600", "5", "$(reboot)", ""]
+    assert lab.guest(NAME, "readlink /etc/localtime").strip().endswith("/Europe/Berlin")
 
 
 def test_sizes_grow_while_it_runs(lab: Lab, vm: str) -> None:

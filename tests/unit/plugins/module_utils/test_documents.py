@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.virtfleet.cloud.plugins.module_utils import cloud_config as cloud_config_module
 from ansible_collections.virtfleet.cloud.plugins.module_utils import cloud_init, domain_xml
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Invalid
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_request
@@ -59,7 +60,7 @@ def test_text_in_user_data_cannot_leave_its_place() -> None:
 @pytest.mark.parametrize("text", ["a: [", "- a", "just text", "a: b: c", "\t{"])
 def test_broken_user_data_is_refused_without_quoting_it(text: str) -> None:
     with pytest.raises(Invalid) as caught:
-        cloud_init.parse_user_data(text.replace("a", "canary"))
+        cloud_config_module.parse_user_data(text.replace("a", "canary"))
     assert "canary" not in str(caught.value)
 
 
@@ -170,3 +171,11 @@ def test_a_guest_that_can_be_given_cpus_switches_them_on() -> None:
     (rule,) = cloud_config(cpu=1, cpu_max=2)["write_files"]
     assert rule["path"].startswith("/etc/udev/rules.d/") and 'ATTR{online}="1"' in rule["content"]
     assert "write_files" not in cloud_config(cpu=2)
+
+
+def test_the_guests_user_has_the_name_that_was_asked_for() -> None:
+    (user,) = cloud_config(guest_user="admin")["users"]
+    assert (user["name"], user["ssh_authorized_keys"]) == ("admin", [KEY])
+    for wrong in ("root", "Admin", "a b", "", 1):
+        with pytest.raises(Invalid, match="guest_user"):
+            documents(guest_user=wrong)
