@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from ..module_utils.cloud_config import requested_cloud_config
 from ..module_utils.errors import Invalid
 from ..module_utils.registry import Claim, Registry
+from ..module_utils.registry_rows import Record
 from ..module_utils.spec import VmSpec, read_request, with_flavor
 from ..plugin_utils.registry_action import RegistryAction, change_result
 
@@ -62,18 +63,18 @@ class ActionModule(RegistryAction):
             # The claim of a check run was rolled back, so there is nothing to record on.
             return {"changed": False, "vm": None}
         if arguments["state"] == "recorded":
-            vm, change = registry.record(
+            record = Record(
                 name,
                 lease,
-                actor,
-                arguments["vm_state"],
-                arguments["step"],
-                arguments["error"],
+                state=arguments["vm_state"],
+                step=arguments["step"],
+                error=arguments["error"],
                 event=arguments["event"],
                 detail=arguments["detail"] or {},
                 node=arguments["vm_node"],
                 address_kept=arguments["address_kept"],
             )
+            vm, change = registry.record(record, actor)
             # A failure is told to the VM's history even where the row says the same already.
             return change_result(change) | {"vm": vm, "changed": change.changed or arguments["error"] is not None}
         if arguments["state"] == "forgotten":

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from ..action.vm_registry import claim_view, read_request_of
 from ..module_utils.bulk import expand
 from ..module_utils.errors import VirtfleetError
-from ..module_utils.registry import Claim, Record, Registry
+from ..module_utils.registry import Claim, Registry
+from ..module_utils.registry_rows import Record
 from ..plugin_utils.registry_action import RegistryAction
 
 # What virt_rbd_vm is told of a VM, by the names that the registry shows.

@@ -5,45 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from . import registry_moves as moves
 from . import registry_rows as rows
-from .errors import Backend, Conflict, NotFound, Unreachable, VirtfleetError
+from .errors import Conflict, NotFound, VirtfleetError
 from .placement import place, refuse_without_room
 from .registry_cache import CacheSettings, NodeCache
+from .registry_connection import RegistryConnection, Settings
 from .registry_rows import Record
 from .spec import VmSpec, changed_request, parse_request
 
-try:
-    import psycopg2
-    import psycopg2.extras
-except ImportError:
-    HAS_PSYCOPG2 = False
-else:
-    HAS_PSYCOPG2 = True
-
-_CONNECT_SECONDS = 5
-_STATEMENT_MILLISECONDS = 10000
-# One lock for everything that takes a name, an address or room: claims are short, and no two may count the same room.
-_CLAIM_LOCK = 0x76697274
 _REFUSED_WHEN_PROTECTED = ("delete", "rollback")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How to reach PostgreSQL, and its cache. `ca_file` verifies the server's certificate."""
-
-    host: str
-    user: str
-    password: str = field(repr=False)
-    ca_file: str
-    port: int = 5432
-    database: str = "virtfleet"
-    cache: CacheSettings = field(default_factory=CacheSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,51 +55,19 @@ class Claim:
     target: dict[str, str] | None = None
 
 
-class Registry:
-    """One connection; every method is one transaction. Use as a context manager.
+class Registry(RegistryConnection):
+    """What is known of VMs, nodes and images; every method is one transaction. Use as a context manager.
 
     Args:
         warn: is told what went wrong with the cache, which never is an error.
         check: everything is decided as in a run, and rolled back.
 
-    Raises (every method):
-        Unreachable: PostgreSQL does not answer.
-        VirtfleetError: timeout, when it answered too late.
-        Backend: PostgreSQL answered with an error.
+    Raises (every method): what RegistryConnection does.
     """
 
     def __init__(self, settings: Settings, warn: Callable[[str], None], check: bool = False) -> None:
-        if not HAS_PSYCOPG2:
-            raise Backend("psycopg2 is not installed on the controller", "pip install psycopg2-binary")
-        self._where = f"PostgreSQL at {settings.host}:{settings.port}"
-        self._check = check
+        super().__init__(settings, check)
         self._cache = NodeCache(CacheSettings() if check else settings.cache, warn)
-        try:
-            self._connection = psycopg2.connect(
-                host=settings.host,
-                port=settings.port,
-                dbname=settings.database,
-                user=settings.user,
-                password=settings.password,
-                sslmode="verify-full",
-                sslrootcert=settings.ca_file,
-                connect_timeout=_CONNECT_SECONDS,
-                # A server that falls silent is noticed too: by the kernel, within this time.
-                tcp_user_timeout=_STATEMENT_MILLISECONDS * 2,
-                options=f"-c statement_timeout={_STATEMENT_MILLISECONDS} -c search_path=virtfleet",
-                application_name="virtfleet",
-            )
-        except psycopg2.OperationalError as error:
-            raise Unreachable(
-                f"{self._where} does not let us in: {str(error).strip()}",
-                "Check that it runs, registry_host, registry_user, registry_password and registry_ca_file.",
-            ) from None
-
-    def __enter__(self) -> Registry:
-        return self
-
-    def __exit__(self, *_unused: object) -> None:
-        self._connection.close()
 
     def claim_new(self, spec: VmSpec, actor: str, lease_seconds: int, problems: Sequence[str] = ()) -> Claim:
         """Reserve a VM for being made, or say what is there already.
@@ -137,8 +80,7 @@ class Registry:
             Conflict: a VM of this name is there and differs from what was asked for.
             VirtfleetError: busy, or no_capacity with the reason for each node.
         """
-        with self._transaction() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_CLAIM_LOCK,))
+        with self._claiming() as cursor:
             return self._claim_new(cursor, spec, actor, lease_seconds, problems)
 
     def claim_many(
@@ -146,8 +88,7 @@ class Registry:
     ) -> tuple[list[Claim], dict[str, VirtfleetError]]:
         """claim_new for many VMs in one transaction; the refusal of one, by its name, does not stop the others."""
         claims, refused = [], {}
-        with self._transaction() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_CLAIM_LOCK,))
+        with self._claiming() as cursor:
             for spec, problems in requests:
                 try:
                     claims.append(self._claim_new(cursor, spec, actor, lease_seconds, problems))
@@ -176,8 +117,7 @@ class Registry:
                 differences,
             )
         if row["made"]:
-            same = Change(rows.view(row), rows.view(row))
-            return Claim(rows.shown(row), rows.node(cursor, row["node"]), needed=False, change=same)
+            return _nothing_to_do(cursor, row)
         rows.refuse_other_seed(row, spec)
         lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, "creating")
         rows.event(cursor, row["id"], actor, "create", {"resumed": True})
@@ -215,15 +155,13 @@ class Registry:
             Conflict: one is half-deleted.
             VirtfleetError: busy, or no_capacity.
         """
-        with self._transaction() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_CLAIM_LOCK,))
+        with self._claiming() as cursor:
             there = rows.find(cursor, name)
             if there is not None:
                 rows.refuse_leased(there)
                 rows.refuse_half_deleted(there)
                 if not there["spec"].get("restoring"):
-                    same = Change(rows.view(there), rows.view(there))
-                    return Claim(rows.shown(there), rows.node(cursor, there["node"]), needed=False, change=same)
+                    return _nothing_to_do(cursor, there)
             row = there or rows.deleted(cursor, name)
             if row is None:
                 raise NotFound(f"No VM {name!r} was deleted", "purge_trash.yml --check shows what is in the trash.")
@@ -247,8 +185,7 @@ class Registry:
             Invalid: the new values are no good, or a disk would shrink.
             VirtfleetError: busy, or no_capacity on its node.
         """
-        with self._transaction() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_CLAIM_LOCK,))
+        with self._claiming() as cursor:
             row = rows.existing(cursor, name)
             rows.refuse_leased(row)
             rows.refuse_half_deleted(row)
@@ -276,37 +213,20 @@ class Registry:
             Conflict: it is half-made, half-deleted, or half-way to another node.
             VirtfleetError: busy, or no_capacity with the reason for each node.
         """
-        with self._transaction() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_CLAIM_LOCK,))
+        with self._claiming() as cursor:
             row = rows.existing(cursor, name)
             rows.refuse_leased(row)
             rows.refuse_half_deleted(row)
             target = rows.node(cursor, moves.target(cursor, row, node))
             if target["name"] == row["node"] and not moves.is_moving(row):
-                same = Change(rows.view(row), rows.view(row))
-                return Claim(rows.shown(row), target, needed=False, change=same, target=target)
+                return replace(_nothing_to_do(cursor, row), target=target)
             lease = moves.begin(cursor, row, target["name"], actor, lease_seconds)
             return replace(_claimed(cursor, name, lease, row, resume=moves.is_moving(row)), target=target)
 
-    def record(
-        self,
-        name: str,
-        lease: str,
-        actor: str,
-        state: str | None,
-        step: str | None,
-        error: Mapping[str, Any] | None,
-        **more: Any,
-    ) -> tuple[dict[str, Any], Change]:
-        """Write what became of the VM and give its lease back; then tell the cache.
-
-        Args:
-            more: the other attributes of Record.
-        """
-        with self._transaction() as cursor:
-            vm, change, node = self._record(cursor, Record(name, lease, state, step, error, **more), actor)
-        self._cache.remember({name: node})
-        return vm, change
+    def record(self, record: Record, actor: str) -> tuple[dict[str, Any], Change]:
+        """Write what became of the VM and give its lease back; then tell the cache."""
+        vms, changes = self.record_many([record], actor)
+        return vms[0], changes[record.name]
 
     def record_many(self, records: Sequence[Record], actor: str) -> tuple[list[dict[str, Any]], dict[str, Change]]:
         """record for many VMs in one transaction, and one word to the cache."""
@@ -393,8 +313,7 @@ class Registry:
         Raises:
             Conflict: VMs are reserved with it that may not have been cloned yet.
         """
-        with self._transaction() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_CLAIM_LOCK,))
+        with self._claiming() as cursor:
             cursor.execute(
                 "SELECT name FROM vm WHERE image = %s AND state <> 'deleted' AND NOT made ORDER BY name", (name,)
             )
@@ -436,37 +355,13 @@ class Registry:
         self._cache.remember({name: node})
         return node, "postgresql"
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Any]:
-        """A cursor; committed at the end, rolled back on an error and in check mode."""
-        try:
-            with self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
-                yield cursor
-            if self._check:
-                self._connection.rollback()
-            else:
-                self._connection.commit()
-        except psycopg2.errors.QueryCanceled:
-            self._connection.rollback()
-            raise VirtfleetError(
-                "timeout",
-                f"{self._where} did not finish within {_STATEMENT_MILLISECONDS // 1000} s",
-                "Nothing was written. See what it waits for in pg_stat_activity, and run again.",
-            ) from None
-        except psycopg2.OperationalError as error:
-            raise Unreachable(
-                f"{self._where} went away: {str(error).strip()}",
-                "Run again; what was not committed did not happen.",
-            ) from None
-        except psycopg2.Error as error:
-            self._connection.rollback()
-            raise Backend(f"PostgreSQL refused: {str(error).strip()}", "Is the schema up to date (site.yml)?") from None
-        except VirtfleetError:
-            self._connection.rollback()
-            raise
-
 
 def _claimed(cursor: Any, name: str, lease: str, before: Mapping[str, Any], resume: bool = False) -> Claim:
     row = rows.existing(cursor, name)
     change = Change(rows.view(before) if before else {}, rows.view(row))
     return Claim(rows.shown(row), rows.node(cursor, row["node"]), True, change, resume, lease)
+
+
+def _nothing_to_do(cursor: Any, row: Mapping[str, Any]) -> Claim:
+    same = Change(rows.view(row), rows.view(row))
+    return Claim(rows.shown(row), rows.node(cursor, row["node"]), needed=False, change=same)

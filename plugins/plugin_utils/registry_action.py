@@ -18,8 +18,9 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ..module_utils.errors import Invalid, VirtfleetError
-from ..module_utils.registry import Change, Registry, Settings
+from ..module_utils.registry import Change, Registry
 from ..module_utils.registry_cache import CacheSettings
+from ..module_utils.registry_connection import Settings
 
 _VARIABLES = {
     "host": "registry_host",

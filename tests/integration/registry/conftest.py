@@ -16,8 +16,9 @@ from typing import Any
 import psycopg2
 import pytest
 import redis
-from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Registry, Settings
+from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Registry
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_cache import CacheSettings
+from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connection import Settings
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 PASSWORD = "writer-secret-7"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import VirtfleetError
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Registry
+from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import VmSpec, parse_request
 
 Sql = Callable[..., list[Any]]
@@ -45,7 +46,7 @@ def test_the_disk_is_compared_with_the_version_that_is_taken(registry: Registry)
 
 def test_a_vm_keeps_its_version_when_there_is_a_higher_one(registry: Registry) -> None:
     claim = registry.claim_new(_spec(image="app"), "ann@desk", 60)
-    registry.record(claim.vm["name"], str(claim.lease), "ann@desk", "running", None, None)
+    registry.record(Record(claim.vm["name"], str(claim.lease), "running"), "ann@desk")
     registry.put_image("app:2", 2)
     assert not registry.claim_new(_spec(image="app"), "ann@desk", 60).needed
     with pytest.raises(VirtfleetError, match=r"image is app:1\.10, not app:2"):
@@ -56,7 +57,7 @@ def test_an_image_leaves_unless_a_vm_is_being_made_from_it(registry: Registry) -
     claim = registry.claim_new(_spec(image="app"), "ann@desk", 60)
     with pytest.raises(VirtfleetError, match=rf"being made from image app:1\.10: {claim.vm['name']}"):
         registry.drop_image("app:1.10")
-    registry.record(claim.vm["name"], str(claim.lease), "ann@desk", "running", None, None)
+    registry.record(Record(claim.vm["name"], str(claim.lease), "running"), "ann@desk")
     assert [registry.drop_image("app:1.10").changed for _n in range(2)] == [True, False]
     assert list(registry.images()) == ["app:1.9", "debian-13"]
 
@@ -64,8 +65,8 @@ def test_an_image_leaves_unless_a_vm_is_being_made_from_it(registry: Registry) -
 def test_what_was_done_is_kept_in_the_history(registry: Registry, sql: Sql) -> None:
     claim = registry.claim_new(_spec(image="app"), "ann@desk", 60)
     name = claim.vm["name"]
-    registry.record(name, str(claim.lease), "ann@desk", "running", None, None)
+    registry.record(Record(name, str(claim.lease), "running"), "ann@desk")
     for done in ("flatten", None):
         lease = str(registry.claim_existing(name, "flatten", "ann@desk", 60).lease)
-        registry.record(name, lease, "ann@desk", None, None, None, event=done)
+        registry.record(Record(name, lease, event=done), "ann@desk")
     assert [row[0] for row in sql("SELECT action FROM event ORDER BY id")] == ["create", "running", "flatten"]

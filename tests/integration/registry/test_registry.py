@@ -14,9 +14,11 @@ from typing import Any
 import psycopg2
 import pytest
 import redis
-from ansible_collections.virtfleet.cloud.plugins.module_utils import registry as registry_module
+from ansible_collections.virtfleet.cloud.plugins.module_utils import registry_connection
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import VirtfleetError
-from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Claim, Record, Registry, Settings
+from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Claim, Registry
+from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connection import Settings
+from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import VmSpec, parse_request, read_request
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -28,7 +30,7 @@ def _spec(name: str = "test-1", **given: Any) -> VmSpec:
 
 def _made(registry: Registry, name: str = "test-1", **given: Any) -> Claim:
     claim = registry.claim_new(_spec(name, **given), "ann@desk", 60)
-    registry.record(name, claim.lease or "", "ann@desk", "running", None, None)
+    registry.record(Record(name, claim.lease or "", "running"), "ann@desk")
     return claim
 
 
@@ -96,14 +98,14 @@ def test_a_create_whose_lease_ran_out_is_resumed(registry: Registry, sql: Sql) -
     assert second.lease != first.lease
     assert [second.vm[key] for key in ("id", "node", "mac")] == [first.vm[key] for key in ("id", "node", "mac")]
     with pytest.raises(VirtfleetError) as caught:
-        registry.record("test-1", first.lease or "", "ann@desk", "running", None, None)
+        registry.record(Record("test-1", first.lease or "", "running"), "ann@desk")
     assert caught.value.code == "busy"
 
 
 def test_a_failed_create_is_resumed(registry: Registry) -> None:
     first = registry.claim_new(_spec(), "ann@desk", 60)
     error = {"code": "backend", "message": "no"}
-    registry.record("test-1", first.lease or "", "ann@desk", "error", "clone", error)
+    registry.record(Record("test-1", first.lease or "", "error", "clone", error), "ann@desk")
     assert registry.vms({"name": "test-1"})[0]["error"] == error
     assert registry.claim_new(_spec(), "ann@desk", 60).resume
 
@@ -251,14 +253,14 @@ def test_check_and_run_show_the_same_diff(settings: Settings) -> None:
         claim = registry.claim_new(_spec(), "ann@desk", 60)
         assert claim.change == foreseen
         assert (claim.change.before, claim.change.after["state"]) == ({}, "creating")
-        _vm, change = registry.record("test-1", claim.lease or "", "ann@desk", "running", None, None)
+        _vm, change = registry.record(Record("test-1", claim.lease or "", "running"), "ann@desk")
         assert (change.before["state"], change.after["state"]) == ("creating", "running")
 
 
 def test_a_registry_that_is_locked_is_a_timeout(
     settings: Settings, admin: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry_module, "_STATEMENT_MILLISECONDS", 300)
+    monkeypatch.setattr(registry_connection, "_STATEMENT_MILLISECONDS", 300)
     holder = psycopg2.connect(**admin, options="-c search_path=virtfleet")
     with holder.cursor() as cursor, Registry(settings, pytest.fail) as registry:
         cursor.execute("LOCK TABLE vm IN ACCESS EXCLUSIVE MODE")
@@ -291,7 +293,7 @@ DATA = {"name": "data", "size_gib": 3, "serial": "data"}
 
 def _change(registry: Registry, **changes: Any) -> Claim:
     claim = registry.claim_change("test-1", changes, "ann@desk", 60)
-    registry.record("test-1", claim.lease or "", "ann@desk", "running", None, None)
+    registry.record(Record("test-1", claim.lease or "", "running"), "ann@desk")
     return claim
 
 
@@ -360,7 +362,7 @@ def test_the_one_that_was_deleted_last_comes_back(registry: Registry, sql: Sql) 
     latest = _deleted(registry, ram=768, disks=[{"name": "data", "size": 3}])
     claim = registry.claim_deleted("test-1", "ann@desk", 60)
     assert (claim.vm["id"], claim.vm["memory_mib"], claim.vm["disks"]) == (latest, 768, [DATA])
-    registry.record("test-1", claim.lease or "", "ann@desk", "running", None, None)
+    registry.record(Record("test-1", claim.lease or "", "running"), "ann@desk")
     again = registry.claim_deleted("test-1", "ann@desk", 60)
     assert not again.needed and again.vm["state"] == "running"
     assert sql("SELECT count(*) FROM event WHERE action = 'undelete'") == [(1,)]
@@ -370,7 +372,7 @@ def test_an_undelete_that_failed_is_continued(registry: Registry) -> None:
     vm_id = _deleted(registry)
     claim = registry.claim_deleted("test-1", "ann@desk", 60)
     error = {"code": "unreachable", "message": "Ceph did not answer", "hint": "", "problems": []}
-    registry.record("test-1", claim.lease or "", "ann@desk", None, "Restore", error)
+    registry.record(Record("test-1", claim.lease or "", None, "Restore", error), "ann@desk")
     again = registry.claim_deleted("test-1", "ann@desk", 60)
     assert again.needed and again.resume and again.vm["id"] == vm_id
 

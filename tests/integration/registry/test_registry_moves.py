@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import VirtfleetError
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Claim, Registry
+from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_request
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -19,7 +20,7 @@ ACTOR = "ann@desk"
 
 def _made(registry: Registry, name: str = "test-1", **given: Any) -> None:
     claim = registry.claim_new(parse_request({"name": name, **given}), ACTOR, 60)
-    registry.record(name, claim.lease or "", ACTOR, "running", None, None)
+    registry.record(Record(name, claim.lease or "", "running"), ACTOR)
 
 
 def _claim(registry: Registry, node: str | None = None) -> Claim:
@@ -41,9 +42,7 @@ def test_a_move_is_claimed_and_recorded(registry: Registry, sql: Sql) -> None:
     claim = _claim(registry, "n2")
     assert claim.needed and claim.vm["state"] == "migrating" and not claim.resume
     assert (claim.node["name"], (claim.target or {})["name"]) == ("n1", "n2")
-    vm, change = registry.record(
-        "test-1", claim.lease or "", ACTOR, "running", None, None, node="n2", address_kept=False
-    )
+    vm, change = registry.record(Record("test-1", claim.lease or "", "running", node="n2", address_kept=False), ACTOR)
     assert (vm["node"], vm["state"], vm["ip"]) == ("n2", "running", None)
     assert change.before["state"] == "migrating" and change.after["node"] == "n2"
     assert registry.location("test-1")[0]["name"] == "n2"
@@ -63,7 +62,7 @@ def test_without_a_node_it_goes_where_it_would_be_put_and_stays_there(registry: 
     _made(registry, node="n1")
     claim = _claim(registry)
     assert (claim.target or {})["name"] == "n2"
-    registry.record("test-1", claim.lease or "", ACTOR, "running", None, None, node="n2")
+    registry.record(Record("test-1", claim.lease or "", "running", node="n2"), ACTOR)
     assert not _claim(registry).needed
 
 
@@ -101,7 +100,7 @@ def test_a_move_that_was_cut_off_is_continued_or_given_up_and_nothing_else(regis
     _lose_lease(sql)
     back = _claim(registry, "n1")
     assert back.needed and (back.target or {})["name"] == "n1"
-    vm, _change = registry.record("test-1", back.lease or "", ACTOR, "running", None, None, node="n1")
+    vm, _change = registry.record(Record("test-1", back.lease or "", "running", node="n1"), ACTOR)
     assert vm["node"] == "n1" and not _claim(registry, "n1").needed
 
 
@@ -109,8 +108,8 @@ def test_a_failure_leaves_it_migrating_unless_it_is_known_to_be_as_it_was(regist
     _made(registry, node="n1")
     error = {"code": "timeout", "message": "m", "hint": "h", "problems": []}
     claim = _claim(registry, "n2")
-    registry.record("test-1", claim.lease or "", ACTOR, None, "Move it", error)
+    registry.record(Record("test-1", claim.lease or "", None, "Move it", error), ACTOR)
     assert sql("SELECT state, spec->>'moving_to' FROM vm") == [("migrating", "n2")]
     claim = _claim(registry)
-    registry.record("test-1", claim.lease or "", ACTOR, "running", "Move it", error)
+    registry.record(Record("test-1", claim.lease or "", "running", "Move it", error), ACTOR)
     assert sql("SELECT state, spec->>'moving_to' FROM vm") == [("running", None)]
