@@ -59,6 +59,7 @@ class Ceph:
             self._cluster.connect(timeout=_CONNECT_SECONDS)
             self.ioctx: Any = self._cluster.open_ioctx(pool)
         self._rbd: Any = rbd.RBD()
+        self._monitors: tuple[tuple[str, int], ...] = ()
         self._answers = True
 
     def __enter__(self) -> Ceph:
@@ -86,7 +87,11 @@ class Ceph:
         return "full" in flags[0].split(",")
 
     def monitors(self) -> tuple[tuple[str, int], ...]:
-        """Address and port (messenger v1, which every libvirt speaks) of all monitors."""
+        """Address and port (messenger v1, which every libvirt speaks) of all monitors, asked for once."""
+        self._monitors = self._monitors or self._read_monitors()
+        return self._monitors
+
+    def _read_monitors(self) -> tuple[tuple[str, int], ...]:
         with as_our_errors("listing the monitors"):
             code, output, text = self._cluster.mon_command(
                 json.dumps({"prefix": "mon dump", "format": "json"}), b"", timeout=_CONNECT_SECONDS
@@ -183,9 +188,14 @@ class Ceph:
 
     def owner(self, vm_id: str) -> str | None:
         """The node that may run this VM, or None. While it moves this names both nodes, and so is equal to neither."""
+        ownership = self.ownership(vm_id)
+        return None if ownership is None else str(ownership)
+
+    def ownership(self, vm_id: str) -> Ownership | None:
+        """The owner of this VM, or None when the pool was read and names none."""
         with as_our_errors(f"reading the owner of VM {vm_id}"):
             try:
-                return str(Ownership.from_bytes(self.ioctx.read(owner_object(vm_id))))
+                return Ownership.from_bytes(self.ioctx.read(owner_object(vm_id)))
             except rados.ObjectNotFound:
                 return None
 

@@ -25,15 +25,11 @@ class OwnerStore:
     """The owners' objects of a pool. Raises what Ceph does."""
 
     def __init__(self, ceph: Ceph) -> None:
-        self._ioctx = ceph.ioctx
+        self._ceph = ceph
 
     def read(self, vm_id: str) -> Ownership | None:
         """The owner of this VM, or None when the pool was read and names none."""
-        with as_our_errors(f"reading the owner of VM {vm_id}"):
-            try:
-                return Ownership.from_bytes(self._ioctx.read(owner_object(vm_id)))
-            except rados.ObjectNotFound:
-                return None
+        return self._ceph.ownership(vm_id)
 
     def change(self, vm_id: str, before: Ownership, after: Ownership) -> None:
         """Write the new owner if the old one still is what was read; one atomic operation.
@@ -45,7 +41,7 @@ class OwnerStore:
             operation.cmpext(before.to_bytes())
             operation.write_full(after.to_bytes())
             try:
-                self._ioctx.operate_write_op(operation, owner_object(vm_id))
+                self._ceph.ioctx.operate_write_op(operation, owner_object(vm_id))
             except rados.Error as error:
                 if (getattr(error, "errno", None) or 0) < _MISMATCH:
                     raise

@@ -113,6 +113,11 @@ class Hypervisor:
         self._ask(doing, domain.shutdown)
         return _wait(lambda: not self._ask(doing, domain.isActive), seconds)
 
+    def shut_down_or_power_off(self, name: str, seconds: int) -> None:
+        """Ask the guest to shut down, and cut its power where it does not within the time."""
+        if not self.shut_down(name, seconds):
+            self.power_off(name)
+
     def undefine(self, name: str) -> None:
         """Take the definition away, with a saved memory image and what libvirt knows of snapshots."""
         flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA

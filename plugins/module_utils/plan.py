@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
-from .plan_changes import change_steps, new_disk_steps
+from .plan_changes import change_steps, new_disk_steps, refuse_to_shrink
 from .plan_types import GIB, STATES, Build, Desired, ImageFacts, Observed, Plan, Step, TrashedVolume, VolumeFacts
 
 
@@ -33,21 +33,14 @@ def decide(desired: Desired, observed: Observed) -> Plan:
     steps, restart = _make(desired, observed), False
     if observed.domain is not None:
         steps, restart = change_steps(desired, observed, observed.domain)
-    if restart and desired.allow_power_cycle and desired.state in ("present", "running"):
-        steps += _power_cycle(desired)
-        restart = False
-    else:
-        steps += _power(desired, observed)
-    return _plan(desired, observed, steps, restart)
+        if restart and desired.allow_power_cycle and desired.state in ("present", "running"):
+            steps += [*_stop(desired, observed.domain.state), Step("start", desired.name)]
+            return _plan(desired, observed, steps, restart=False)
+    return _plan(desired, observed, steps + _power(desired, observed), restart)
 
 
 def _plan(desired: Desired, observed: Observed, steps: list[Step], restart: bool) -> Plan:
     return Plan(tuple(steps), _before(observed), _after(desired, observed, steps), restart)
-
-
-def _power_cycle(desired: Desired) -> list[Step]:
-    stop = "power_off" if desired.force else "shut_down"
-    return [Step(stop, desired.name), Step("start", desired.name)]
 
 
 def _refuse_what_is_not_ours(desired: Desired, observed: Observed) -> None:
@@ -132,12 +125,7 @@ def _root_steps(desired: Desired, build: Build, observed: Observed) -> list[Step
         current = image.size_bytes
     else:
         steps, current = [], root.size_bytes
-    if current > size:
-        raise VirtfleetError(
-            "conflict",
-            f"volume {target} has {_gib(current)} GiB, more than the {build.disk_gib} GiB asked for",
-            "Disks are never shrunk.",
-        )
+    refuse_to_shrink(target, current, build.disk_gib)
     if current < size:
         steps.append(Step("grow", target, {"size_bytes": size}))
     if root is None or root.vm_id is None:

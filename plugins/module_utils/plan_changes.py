@@ -9,7 +9,7 @@ was put there by libvirt or by a person, and stays.
 
 from __future__ import annotations
 
-from .errors import Conflict, VirtfleetError
+from .errors import Conflict
 from .plan_types import GIB, Desired, DomainFacts, Hardware, Observed, Step, VolumeFacts
 from .spec import DataDisk
 
@@ -44,13 +44,17 @@ def new_disk_steps(desired: Desired, observed: Observed) -> list[Step]:
     return [step for disk in desired.sizes.disks or () for step in _volume_steps(desired, disk, observed, domain=None)]
 
 
-def _grow(volume: str, seen: VolumeFacts, size_gib: int, domain: DomainFacts | None) -> list[Step]:
-    if seen.size_bytes > size_gib * GIB:
-        raise VirtfleetError(
-            "conflict",
-            f"volume {volume} has {seen.size_bytes / GIB:g} GiB, more than the {size_gib} GiB asked for",
+def refuse_to_shrink(volume: str, size_bytes: int, size_gib: int) -> None:
+    """Conflict, where a volume is larger than what was asked for."""
+    if size_bytes > size_gib * GIB:
+        raise Conflict(
+            f"volume {volume} has {size_bytes / GIB:g} GiB, more than the {size_gib} GiB asked for",
             "Disks are never shrunk.",
         )
+
+
+def _grow(volume: str, seen: VolumeFacts, size_gib: int, domain: DomainFacts | None) -> list[Step]:
+    refuse_to_shrink(volume, seen.size_bytes, size_gib)
     if seen.size_bytes == size_gib * GIB:
         return []
     # QEMU sees a new size only when it is QEMU that changes it.
@@ -95,13 +99,16 @@ def _volume_steps(desired: Desired, disk: DataDisk, observed: Observed, domain: 
 def _disk_steps(desired: Desired, disk: DataDisk, observed: Observed, domain: DomainFacts) -> list[Step]:
     volume = desired.volume(disk.name)
     steps = _volume_steps(desired, disk, observed, domain)
-    where = {
-        "defined": domain.defined is not None and volume not in domain.defined.volumes,
-        "live": domain.live is not None and volume not in domain.live.volumes,
-    }
+    where = _sides(domain, volume, attached=False)
     if any(where.values()):
         steps.append(Step("attach", volume, {"serial": disk.serial, **where}))
     return steps
+
+
+def _sides(domain: DomainFacts, volume: str, attached: bool) -> dict[str, bool]:
+    """Which of the definition and the running domain has the volume attached, or has not."""
+    sides = {"defined": domain.defined, "live": domain.live}
+    return {side: view is not None and (volume in view.volumes) is attached for side, view in sides.items()}
 
 
 def _detach_steps(
@@ -112,10 +119,7 @@ def _detach_steps(
     ours = {name for name, volume in observed.others.items() if volume.vm_id == desired.id} - keep
     steps = []
     for volume in sorted(ours):
-        where = {
-            "defined": domain.defined is not None and volume in domain.defined.volumes,
-            "live": domain.live is not None and volume in domain.live.volumes,
-        }
+        where = _sides(domain, volume, attached=True)
         if any(where.values()):
             steps.append(Step("detach", volume, where))
         if desired.remove_detached:

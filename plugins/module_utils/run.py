@@ -181,10 +181,6 @@ class VmRun:
                 "Wait and run again, or give force=true to cut its power.",
             )
 
-    def shut_down_or_power_off(self) -> None:
-        if not self.hypervisor.shut_down(self.desired.name, self.params["shutdown_timeout"]):
-            self.hypervisor.power_off(self.desired.name)
-
 
 EXECUTORS: dict[str, Callable[[VmRun, Step], None]] = {
     "take_ownership": lambda run, step: run.ceph.take_ownership(run.desired.id, run.desired.node),
@@ -212,7 +208,9 @@ EXECUTORS: dict[str, Callable[[VmRun, Step], None]] = {
     "suspend": lambda run, step: run.hypervisor.suspend(step.target),
     "shut_down": lambda run, step: run.shut_down(),
     "power_off": lambda run, step: run.hypervisor.power_off(step.target),
-    "shut_down_or_power_off": lambda run, step: run.shut_down_or_power_off(),
+    "shut_down_or_power_off": lambda run, step: run.hypervisor.shut_down_or_power_off(
+        step.target, run.params["shutdown_timeout"]
+    ),
     "undefine": lambda run, step: run.hypervisor.undefine(step.target),
 }
 

@@ -121,10 +121,6 @@ class SnapshotRun:
             self.store.remove(volume, name)
         self.store.forget_record(self.wish.root_volume, name)
 
-    def shut_down(self) -> None:
-        if not self.hypervisor.shut_down(self.wish.name, self.shutdown_timeout):
-            self.hypervisor.power_off(self.wish.name)
-
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
         """Add the milliseconds that something takes to the timings."""
@@ -141,7 +137,9 @@ EXECUTORS: dict[str, Callable[[SnapshotRun, Step, SeenVm], None]] = {
     "roll_back": lambda run, step, seen: run.store.roll_back(
         step.detail["volume"], run.wish.snapshot, step.detail["size_bytes"]
     ),
-    "shut_down_or_power_off": lambda run, step, seen: run.shut_down(),
+    "shut_down_or_power_off": lambda run, step, seen: run.hypervisor.shut_down_or_power_off(
+        step.target, run.shutdown_timeout
+    ),
     "start": lambda run, step, seen: run.hypervisor.start(step.target),
 }
 

@@ -281,6 +281,10 @@ class FakeHypervisor:
         self._become("shut_down", name, "stopped", ("running",))
         return True
 
+    def shut_down_or_power_off(self, name: str, seconds: int) -> None:
+        if not self.shut_down(name, seconds):
+            self.power_off(name)
+
     def undefine(self, name: str) -> None:
         self._existing(name)
         self.world.mutate("undefine")

@@ -72,6 +72,15 @@ def test_what_a_running_vm_cannot_take_needs_a_restart(vm_module: Runner, world:
     assert (again["changed"], again["restart_required"]) == (False, False)
 
 
+def test_a_suspended_vm_is_not_restarted(vm_module: Runner, world: World) -> None:
+    vm_module(**VM)
+    vm_module(**EXISTING, state="suspended")
+    world.mutations.clear()
+    refused = vm_module(**{**SIZES, "memory_mib": 256, "allow_power_cycle": True})
+    assert refused["error"]["code"] == "needs_consent" and "suspended" in refused["msg"]
+    assert world.mutations == []
+
+
 def test_disks_are_never_shrunk(vm_module: Runner, world: World) -> None:
     vm_module(**{**VM, "disks": [DATA]})
     world.mutations.clear()
