@@ -102,15 +102,6 @@ class VmRun:
         removed = [step.target for step in plan.steps if step.action == "remove"]
         return clear_snapshots(plan, *SnapshotStore(self.ceph).read(removed, clones=True)) if removed else plan
 
-    def carry_out(self, plan: Plan) -> dict[str, int]:
-        """Do every step; the milliseconds that each action took."""
-        timings: dict[str, int] = {}
-        for step in plan.steps:
-            begin = time.monotonic()
-            EXECUTORS[step.action](self, step)
-            timings[step.action] = timings.get(step.action, 0) + round((time.monotonic() - begin) * 1000)
-        return timings
-
     @property
     def request_sha256(self) -> str:
         """The digest of what was asked for, kept with the domain and with the root volume."""
@@ -228,7 +219,7 @@ def bring_about(
     plan = run.decide()
     timings = {"observe": round((time.monotonic() - begin) * 1000)}
     if not check:
-        timings |= run.carry_out(plan)
+        timings |= carry_out(plan, lambda step: EXECUTORS[step.action](run, step))
     timings["total"] = round((time.monotonic() - begin) * 1000)
     return {
         "changed": plan.changed,
@@ -253,15 +244,34 @@ def run_vm_module(module: AnsibleModule) -> None:
     module.exit_json(**result)
 
 
+def carry_out(plan: Plan, execute: Callable[[Step], None]) -> dict[str, int]:
+    """Do every step; the milliseconds that each action took."""
+    timings: dict[str, int] = {}
+    for step in plan.steps:
+        begin = time.monotonic()
+        execute(step)
+        timings[step.action] = timings.get(step.action, 0) + round((time.monotonic() - begin) * 1000)
+    return timings
+
+
 @contextmanager
 def adapters(module: AnsibleModule) -> Iterator[tuple[domain_xml.NodeConfig, Ceph, Hypervisor]]:
     """How this node is configured, and connections to its Ceph and its libvirt."""
-    node = read_node_config(module.params["node_config"])
-    with (
-        Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as ceph,
-        Hypervisor(module.params["libvirt_uri"]) as hypervisor,
-    ):
+    with storage(module) as (node, ceph), Hypervisor(module.params["libvirt_uri"]) as hypervisor:
         yield node, ceph, hypervisor
+
+
+@contextmanager
+def storage(module: AnsibleModule) -> Iterator[tuple[domain_xml.NodeConfig, Ceph]]:
+    """How this node is configured, and a connection to its pool."""
+    node = read_node_config(module.params["node_config"])
+    with pool_of(node) as ceph:
+        yield node, ceph
+
+
+def pool_of(node: domain_xml.NodeConfig) -> Ceph:
+    """A connection to the pool of this node."""
+    return Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool)
 
 
 def run_vm_info_module(module: AnsibleModule) -> None:

@@ -9,13 +9,11 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .ceph import Ceph
 from .ceph_flatten import flatten
 from .errors import VirtfleetError
 from .flatten_plan import Flat, decide_flatten
-from .node_config import read_node_config
 from .progress import Progress
-from .run import fail
+from .run import fail, storage
 
 
 def run_flatten_module(module: AnsibleModule) -> None:
@@ -23,8 +21,7 @@ def run_flatten_module(module: AnsibleModule) -> None:
     params = module.params
     desired = Flat(params["name"], params["id"], params["node"] or os.uname().nodename)
     try:
-        node = read_node_config(params["node_config"])
-        with Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as ceph:
+        with storage(module) as (_node, ceph):
             plan = decide_flatten(desired, ceph.volume(desired.root_volume), ceph.owner(desired.id))
             if not module.check_mode:
                 for step in plan.steps:

@@ -17,17 +17,15 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .ceph import Ceph
 from .ceph_image import ImageStore, NewImage
 from .domain_xml import NodeConfig
 from .errors import Backend, Invalid, VirtfleetError
 from .image_names import split
 from .image_plan import Descendant, Seen, StoredImage, Wanted, decide_image, read_checksum, same_image
 from .image_source import Content, Source, content_of, open_source, verify
-from .node_config import read_node_config
 from .plan_types import GIB, Step
 from .progress import Progress
-from .run import DAY_SECONDS, fail
+from .run import DAY_SECONDS, fail, storage
 
 MIB = 1024**2
 
@@ -149,8 +147,7 @@ EXECUTORS: dict[str, Callable[[ImageRun, Step], None]] = {
 def run_image_module(module: AnsibleModule) -> None:
     """Import or remove one image, and end the module."""
     try:
-        node = read_node_config(module.params["node_config"])
-        with Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as ceph:
+        with storage(module) as (node, ceph):
             run = ImageRun(module, node, ImageStore(ceph))
             seen = run.observe()
             plan = decide_image(run.wanted, seen)
@@ -173,8 +170,7 @@ def run_image_info_module(module: AnsibleModule) -> None:
     """Report the images of the pool and what hangs on them, and end the module."""
     name = module.params["name"]
     try:
-        node = read_node_config(module.params["node_config"])
-        with Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as ceph:
+        with storage(module) as (_node, ceph):
             store = ImageStore(ceph)
             images = store.images() if name is None else store.versions(name)
             trashed = [entry for entry in store.trashed() if name in (None, split(entry[1])[0])]

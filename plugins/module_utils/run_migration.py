@@ -13,7 +13,6 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .ceph import Ceph
 from .ceph_ownership import OwnerStore
 from .domain_xml import NodeConfig
 from .errors import Unreachable, VirtfleetError
@@ -31,7 +30,7 @@ from .migration_plan import (
 from .node_config import read_node_config
 from .ownership import Ownership
 from .plan_types import DomainFacts, Plan, Step
-from .run import fail
+from .run import carry_out, fail, pool_of, storage
 
 
 class MoveRun:
@@ -67,15 +66,6 @@ class MoveRun:
             # Emulated CPUs are the same everywhere.
             cpu_fits=not admission or self.node.accelerator != "kvm" or self.host.cpu_is_within(admission["cpu"]),
         )
-
-    def carry_out(self, plan: Plan) -> dict[str, int]:
-        """Do every step; the milliseconds that each took."""
-        timings: dict[str, int] = {}
-        for step in plan.steps:
-            begin = time.monotonic()
-            EXECUTORS[step.action](self, step)
-            timings[step.action] = round((time.monotonic() - begin) * 1000)
-        return timings
 
     def own(self, after: Ownership) -> None:
         """Change the owner from what was read or written last."""
@@ -139,11 +129,7 @@ def run_migration_module(module: AnsibleModule) -> None:
     # What is said with a failure, where the VM certainly is on its source as it was.
     here: dict[str, Any] = {}
     try:
-        node = read_node_config(params["node_config"])
-        with (
-            Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as ceph,
-            MigrationHost(params["libvirt_uri"]) as host,
-        ):
+        with storage(module) as (node, ceph), MigrationHost(params["libvirt_uri"]) as host:
             run = MoveRun(params, node, OwnerStore(ceph), host)
             observed = run.observe()
             here = run.not_begun(observed)
@@ -152,7 +138,7 @@ def run_migration_module(module: AnsibleModule) -> None:
             timings = {"observe": round((time.monotonic() - begin) * 1000)}
             if not module.check_mode:
                 try:
-                    timings |= run.carry_out(plan)
+                    timings |= carry_out(plan, lambda step: EXECUTORS[step.action](run, step))
                 except VirtfleetError:
                     here = run.take_back(plan)
                     raise
@@ -206,7 +192,7 @@ def _problems(params: Mapping[str, Any], node: NodeConfig, host: MigrationHost) 
 def _unreadable(params: Mapping[str, Any], node: NodeConfig, where: str) -> list[str]:
     volume = f"{params['name']}.root"
     try:
-        with Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as ceph:
+        with pool_of(node) as ceph:
             facts = ceph.volume(volume)
     except Unreachable as error:
         return [f"{where} does not reach Ceph: {error.message}"]

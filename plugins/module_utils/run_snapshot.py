@@ -18,9 +18,8 @@ from .ceph import Ceph
 from .ceph_snapshot import SnapshotStore
 from .errors import Unreachable, VirtfleetError
 from .hypervisor_freeze import FreezingHypervisor
-from .node_config import read_node_config
 from .plan_types import DomainFacts, Plan, Step
-from .run import fail
+from .run import fail, storage
 from .snapshot_plan import Record, SeenVm, Wish, beyond, decide_snapshot, refuse_invalid
 
 
@@ -172,11 +171,7 @@ def run_snapshot_module(module: AnsibleModule) -> None:
     wish = _wish(params)
     try:
         refuse_invalid(wish)
-        node = read_node_config(params["node_config"])
-        with (
-            Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as ceph,
-            FreezingHypervisor(params["libvirt_uri"]) as hypervisor,
-        ):
+        with storage(module) as (_node, ceph), FreezingHypervisor(params["libvirt_uri"]) as hypervisor:
             run = SnapshotRun(wish, ceph, SnapshotStore(ceph), hypervisor, params["shutdown_timeout"])
             seen = run.observe()
             plan = decide_snapshot(wish, seen)
@@ -207,8 +202,7 @@ def run_snapshot_info_module(module: AnsibleModule) -> None:
     """List the snapshots of one VM, and end the module."""
     params = module.params
     try:
-        node = read_node_config(params["node_config"])
-        with Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as ceph:
+        with storage(module) as (_node, ceph):
             store = SnapshotStore(ceph)
             volumes, records = store.volumes(params["name"], params["id"], clones=True)
             seen = SeenVm(None, None, tuple(store.with_usage(volume) for volume in volumes), records)

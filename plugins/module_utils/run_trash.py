@@ -11,19 +11,16 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .ceph import Ceph
 from .ceph_trash import Trash
 from .errors import VirtfleetError
-from .node_config import read_node_config
 from .plan_types import TrashedVolume
-from .run import fail
+from .run import fail, storage
 
 
 def run_trash_module(module: AnsibleModule) -> None:
     """Remove what is to be removed from the trash, and end the module."""
     try:
-        node = read_node_config(module.params["node_config"])
-        with Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as ceph:
+        with storage(module) as (_node, ceph):
             trash = Trash(ceph)
             before = trash.volumes(module.params["name"])
             doomed = expired(before, datetime.now(UTC)) if module.params["expired_only"] else before

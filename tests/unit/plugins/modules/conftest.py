@@ -45,8 +45,8 @@ def node_config(tmp_path: Path) -> str:
 @pytest.fixture
 def run_module(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
     """A function that runs main() with arguments and returns the result that it printed."""
+    monkeypatch.setattr(run, "Ceph", lambda *_unused: FakeCeph(world))
     for module in (run, run_trash):
-        monkeypatch.setattr(module, "Ceph", lambda *_unused: FakeCeph(world))
         monkeypatch.setattr(module, "Trash", FakeTrash)
     monkeypatch.setattr(run, "Hypervisor", lambda _uri: FakeHypervisor(world))
     monkeypatch.setattr(run, "SnapshotStore", FakeStore)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.virtfleet.cloud.plugins.module_utils import run_flatten
+from ansible_collections.virtfleet.cloud.plugins.module_utils import run, run_flatten
 from ansible_collections.virtfleet.cloud.plugins.module_utils.plan_types import GIB, VolumeFacts
 from ansible_collections.virtfleet.cloud.plugins.modules import virt_rbd_flatten
 from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph, World
@@ -27,7 +27,7 @@ def flatten_module(run_module: Runner, node_config: str, world: World, monkeypat
         ceph.world.mutate("flatten")
         ceph.world.volumes[volume] = replace(ceph.world.volumes[volume], parent=None)
 
-    monkeypatch.setattr(run_flatten, "Ceph", lambda *_unused: FakeCeph(world))
+    monkeypatch.setattr(run, "Ceph", lambda *_unused: FakeCeph(world))
     monkeypatch.setattr(run_flatten, "flatten", flatten)
     world.volumes["a.root"] = ROOT
     return lambda check=False: run_module(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.virtfleet.cloud.plugins.module_utils import run_image
+from ansible_collections.virtfleet.cloud.plugins.module_utils import run, run_image
 from ansible_collections.virtfleet.cloud.plugins.module_utils.image_plan import Descendant
 from ansible_collections.virtfleet.cloud.plugins.module_utils.run_image import foreign_files
 from ansible_collections.virtfleet.cloud.plugins.modules import virt_rbd_image, virt_rbd_image_info
@@ -37,7 +37,7 @@ def pool() -> Pool:
 
 @pytest.fixture
 def image_module(run_module: Runner, node_config: str, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Runner:
-    monkeypatch.setattr(run_image, "Ceph", lambda *_unused: FakeCeph(World()))
+    monkeypatch.setattr(run, "Ceph", lambda *_unused: FakeCeph(World()))
     monkeypatch.setattr(run_image, "ImageStore", lambda _ceph: FakeImageStore(pool))
     return lambda check=False, **arguments: run_module(virt_rbd_image.main, check, node_config=node_config, **arguments)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from ansible_collections.virtfleet.cloud.plugins.module_utils import run_migration
+from ansible_collections.virtfleet.cloud.plugins.module_utils import run, run_migration
 from ansible_collections.virtfleet.cloud.plugins.module_utils.plan_types import GIB, DomainFacts, VolumeFacts
 from ansible_collections.virtfleet.cloud.plugins.modules import virt_rbd_migration, virt_rbd_migration_target
 from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph, World
@@ -45,7 +45,7 @@ class Cloud:
         return self.run_module(virt_rbd_migration.main, check, node="node-1", target=to, **arguments)
 
     def _on(self, node: World, other: World) -> None:
-        self.monkeypatch.setattr(run_migration, "Ceph", lambda *_unused: FakeCeph(self.source))
+        self.monkeypatch.setattr(run, "Ceph", lambda *_unused: FakeCeph(self.source))
         self.monkeypatch.setattr(
             run_migration, "MigrationHost", lambda _uri: FakeMigrationHost(node, other, self.move_fails)
         )

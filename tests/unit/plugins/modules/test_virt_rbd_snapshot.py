@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.virtfleet.cloud.plugins.module_utils import run_snapshot
+from ansible_collections.virtfleet.cloud.plugins.module_utils import run, run_snapshot
 from ansible_collections.virtfleet.cloud.plugins.module_utils.plan_types import GIB, DomainFacts, VolumeFacts
 from ansible_collections.virtfleet.cloud.plugins.module_utils.snapshot_plan import RbdSnapshot
 from ansible_collections.virtfleet.cloud.plugins.modules import virt_rbd_snapshot, virt_rbd_snapshot_info, virt_rbd_vm
@@ -44,7 +44,7 @@ def world() -> SnapshotWorld:
 
 @pytest.fixture
 def snapshot(run_module: Runner, world: SnapshotWorld, node_config: str, monkeypatch: pytest.MonkeyPatch) -> Runner:
-    monkeypatch.setattr(run_snapshot, "Ceph", lambda *_unused: FakeCeph(world))
+    monkeypatch.setattr(run, "Ceph", lambda *_unused: FakeCeph(world))
     monkeypatch.setattr(run_snapshot, "SnapshotStore", FakeStore)
     monkeypatch.setattr(run_snapshot, "FreezingHypervisor", lambda _uri: FakeFreezer(world))
 
