@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ..module_utils.registry import Registry
+from ..module_utils.registry_rows import no_vm
 from ..plugin_utils.registry_action import RegistryAction
 
 
@@ -28,4 +29,7 @@ class ActionModule(RegistryAction):
             node, source = registry.location(arguments["name"] or "")
             return {"changed": False, "node": node, "source": source}
         filters = {key: arguments[key] for key in ("name", "project", "node", "state")}
-        return {"changed": False, "vms": registry.vms(filters)}
+        vms = registry.vms(filters)
+        if not vms and arguments["name"] is not None:
+            raise no_vm(arguments["name"])
+        return {"changed": False, "vms": vms}

@@ -8,30 +8,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-_GIB = 1024**3
-COLUMNS = ("SNAPSHOT", "CREATEDAT", "SIZE", "USED", "GUEST", "STATE", "VOLUMES")
+from ..module_utils.plan_types import GIB
+from ..plugin_utils.table import table
+
+COLUMNS = ("Snapshot", "CreatedAt", "Size", "Used", "Guest", "State", "Volumes")
 
 
 def snapshot_table(snapshots: Iterable[Mapping[str, Any]]) -> str:
     """The snapshots with aligned columns, sizes in GiB."""
-    lines = [COLUMNS, *(_cells(snapshot) for snapshot in snapshots)]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(COLUMNS))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    return table(COLUMNS, [_row(snapshot) for snapshot in snapshots])
 
 
-def _cells(snapshot: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(snapshot: Mapping[str, Any]) -> dict[str, str]:
     volumes = [*snapshot["volumes"], *(f"-{volume}" for volume in snapshot["missing"])]
-    return (
-        snapshot["name"],
-        snapshot["created_at"] or "",
-        f"{snapshot['size_bytes'] / _GIB:g}",
-        "" if snapshot["used_bytes"] is None else f"{snapshot['used_bytes'] / _GIB:.2f}",
-        snapshot["guest"] or "",
-        snapshot["state"],
-        ",".join(volumes),
-    )
+    used = snapshot["used_bytes"]
+    return {
+        "Snapshot": snapshot["name"],
+        "CreatedAt": snapshot["created_at"] or "",
+        "Size": f"{snapshot['size_bytes'] / GIB:g}",
+        "Used": "" if used is None else f"{used / GIB:.2f}",
+        "Guest": snapshot["guest"] or "",
+        "State": snapshot["state"],
+        "Volumes": ",".join(volumes),
+    }
 
 
 class FilterModule:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
+from .console_log import console_log_path
 from .plan_types import Hardware
 
 NAMESPACE = "https://virtfleet.cloud/xmlns/vm/1"
@@ -269,7 +270,7 @@ def _network(devices: ET.Element, domain: Domain, node: NodeConfig) -> None:
 
 def _channels(devices: ET.Element, domain: Domain, node: NodeConfig) -> None:
     serial = ET.SubElement(devices, "serial", type="pty")
-    ET.SubElement(serial, "log", file=f"{node.console_log_dir}/{domain.name}-console.log", append="on")
+    ET.SubElement(serial, "log", file=console_log_path(node.console_log_dir, domain.name), append="on")
     ET.SubElement(serial, "target", port="0")
     agent = ET.SubElement(devices, "channel", type="unix")
     ET.SubElement(agent, "target", type="virtio", name="org.qemu.guest_agent.0")

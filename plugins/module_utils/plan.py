@@ -98,6 +98,11 @@ def _restore_steps(desired: Desired, observed: Observed) -> list[Step]:
     data = [desired.volume(disk.name) for disk in desired.sizes.disks or ()]
     wanted = [desired.root_volume, desired.seed_volume, *data]
     missing = [name for name in wanted if name not in there and name not in latest]
+    if missing and (there or observed.owner):
+        raise Conflict(
+            f"VM {desired.name} is half-restored, and the trash does not hold {', '.join(missing)}",
+            "Delete what is there (delete_vm.yml), or restore a backup.",
+        )
     if missing:
         raise NotFound(
             f"The trash does not hold {', '.join(missing)} of VM {desired.name}",

@@ -85,8 +85,13 @@ def existing(cursor: Any, name: str) -> dict[str, Any]:
     """The VM of this name; NotFound when there is none."""
     row = find(cursor, name)
     if row is None:
-        raise NotFound(f"There is no VM {name!r}", "list_vms.yml shows those that there are.")
+        raise no_vm(name)
     return row
+
+
+def no_vm(name: str) -> NotFound:
+    """The error of a name that no VM has."""
+    return NotFound(f"There is no VM {name!r}", "list_vms.yml shows those that there are.")
 
 
 def leased(cursor: Any, name: str, lease: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from .ceph import Ceph
 from .ceph_snapshot import SnapshotStore
 from .ceph_trash import Trash
 from .cloud_config import parse_user_data
+from .console_log import console_tail
 from .errors import NotFound, VirtfleetError
 from .hypervisor import Hypervisor
 from .node_config import read_node_config
@@ -281,10 +282,14 @@ def run_vm_info_module(module: AnsibleModule) -> None:
         with Hypervisor(module.params["libvirt_uri"]) as hypervisor:
             ours = {name: facts for name, facts in hypervisor.domains().items() if facts.owned_id}
             wanted = ours if names is None else {name: ours[name] for name in names if name in ours}
-            vms = [
+            vms: list[dict[str, Any]] = [
                 {"name": name, "id": facts.owned_id, "state": facts.state, "ip": hypervisor.address(name)}
                 for name, facts in sorted(wanted.items())
             ]
+            if module.params["console_lines"]:
+                directory = read_node_config(module.params["node_config"]).console_log_dir
+                for vm in vms:
+                    vm["console_log"] = console_tail(directory, vm["name"], module.params["console_lines"])
             module.exit_json(changed=False, vms=vms, capacity=hypervisor.capacity())
     except VirtfleetError as error:
         fail(module, error)

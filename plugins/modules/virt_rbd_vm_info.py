@@ -16,6 +16,7 @@ description:
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
 extends_documentation_fragment:
+  - virtfleet.cloud.node
   - virtfleet.cloud.node.libvirt
 requirements:
   - python3-libvirt of the distribution, on the node
@@ -31,6 +32,10 @@ options:
     description: Report these VMs only. One that is not on the node is left out.
     type: list
     elements: str
+  console_lines:
+    description: How many lines from the end of what each VM wrote to its serial console to report as C(console_log).
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -59,11 +64,13 @@ capacity:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.node_config import NODE_OPTIONS
 from ..module_utils.run import run_vm_info_module
 
 ARGUMENT_SPEC = {
     "names": {"type": "list", "elements": "str"},
-    "libvirt_uri": {"type": "str", "default": "qemu:///system"},
+    "console_lines": {"type": "int", "default": 0},
+    **NODE_OPTIONS,
 }
 
 

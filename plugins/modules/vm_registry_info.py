@@ -25,7 +25,7 @@ attributes:
     description: Changes nothing.
 options:
   name:
-    description: Only this VM.
+    description: Only this VM. It is an error if there is none.
     type: str
   project:
     description: Only VMs of this project.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,6 +86,13 @@ def test_the_first_boot_does_what_was_asked(lab: Lab, vm: str) -> None:
         "\n"
     ) == ["debian:600", "5", "$(reboot)", ""]
     assert lab.guest(NAME, "readlink /etc/localtime").strip().endswith("/Europe/Berlin")
+
+
+def test_what_it_says_on_its_console_can_be_read(lab: Lab, vm: str) -> None:
+    read = lab.play("playbooks/console_log.yml", name=NAME, lines=2000)
+    assert read.ok and read.unchanged and "Linux version" in read.output
+    nobody = lab.play("playbooks/console_log.yml", name="nobody")
+    assert not nobody.ok and "There is no VM 'nobody'" in nobody.output
 
 
 def test_sizes_grow_while_it_runs(lab: Lab, vm: str) -> None:
@@ -166,7 +174,7 @@ def test_a_deleted_vm_comes_back_with_its_disks(lab: Lab, vm: str) -> None:
     assert lab.guest(NAME, "cat /srv/data/file", tries=60).strip() == "kept"
 
 
-def test_what_was_purged_does_not_come_back(lab: Lab) -> None:
+def test_what_was_purged_does_not_come_back(lab: Lab, tmp_path: Path) -> None:
     created = lab.play("playbooks/create_vm.yml", name="purging", ram=128, disk=5)
     assert created.ok, created.output
     assert lab.play("playbooks/delete_vm.yml", name="purging", force=True, retention_days=0).ok
@@ -176,6 +184,6 @@ def test_what_was_purged_does_not_come_back(lab: Lab) -> None:
     assert again.ok and again.unchanged
     refused = lab.play("playbooks/undelete_vm.yml", name="purging")
     assert not refused.ok and "The trash does not hold purging.root" in " ".join(refused.output.split())
-    assert lab.play("playbooks/delete_vm.yml", name="purging").ok
+    assert "purging" not in lab.vms(tmp_path)
     nobody = lab.play("playbooks/undelete_vm.yml", name="nobody")
     assert not nobody.ok and "No VM 'nobody' was deleted" in nobody.output

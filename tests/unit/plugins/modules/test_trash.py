@@ -63,6 +63,18 @@ def test_what_was_purged_is_named_and_nothing_is_done(vm_module: Runner, world: 
     assert world.mutations == []
 
 
+def test_what_was_restored_in_part_is_not_given_up(vm_module: Runner, world: World) -> None:
+    vm_module(**VM)
+    vm_module(**ABSENT)
+    world.fail_at = "define"
+    with pytest.raises(KeyboardInterrupt):
+        vm_module(**BACK)
+    world.fail_at = None
+    del world.volumes["a.data"]
+    refused = vm_module(**BACK)
+    assert refused["error"]["code"] == "conflict" and "half-restored" in refused["msg"]
+
+
 def test_the_volumes_of_another_vm_of_that_name_stay_in_the_trash(vm_module: Runner, world: World) -> None:
     vm_module(**VM)
     vm_module(**ABSENT)

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,3 +105,16 @@ def test_info_reports_state_and_address(vm_module: Runner, info_module: Runner) 
     assert result["vms"] == [{"name": "a", "id": ID, "state": "running", "ip": "192.0.2.1"}]
     assert result["capacity"] == {"vcpus": 8, "memory_mib": 4096}
     assert info_module(names=["b"])["vms"] == []
+
+
+def test_info_reports_the_end_of_the_console_log(
+    vm_module: Runner, info_module: Runner, node_config: str, tmp_path: Path
+) -> None:
+    vm_module(**VM)
+    config = Path(node_config)
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"console_log_dir": str(tmp_path)}))
+    (vm,) = info_module(console_lines=2, node_config=node_config)["vms"]
+    assert vm["console_log"] == []
+    (tmp_path / "a-console.log").write_bytes(b"one\r\ntwo\r\n\xff three")
+    (vm,) = info_module(console_lines=2, node_config=node_config)["vms"]
+    assert vm["console_log"] == ["two", "\ufffd three"]
