@@ -80,7 +80,7 @@ class Registry(RegistryConnection):
             Conflict: a VM of this name is there and differs from what was asked for.
             VirtfleetError: busy, or no_capacity with the reason for each node.
         """
-        with self._claiming() as cursor:
+        with self._transaction(claiming=True) as cursor:
             return self._claim_new(cursor, spec, actor, lease_seconds, problems)
 
     def claim_many(
@@ -88,7 +88,7 @@ class Registry(RegistryConnection):
     ) -> tuple[list[Claim], dict[str, VirtfleetError]]:
         """claim_new for many VMs in one transaction; the refusal of one, by its name, does not stop the others."""
         claims, refused = [], {}
-        with self._claiming() as cursor:
+        with self._transaction(claiming=True) as cursor:
             for spec, problems in requests:
                 try:
                     claims.append(self._claim_new(cursor, spec, actor, lease_seconds, problems))
@@ -155,7 +155,7 @@ class Registry(RegistryConnection):
             Conflict: one is half-deleted.
             VirtfleetError: busy, or no_capacity.
         """
-        with self._claiming() as cursor:
+        with self._transaction(claiming=True) as cursor:
             there = rows.find(cursor, name)
             if there is not None:
                 rows.refuse_leased(there)
@@ -185,7 +185,7 @@ class Registry(RegistryConnection):
             Invalid: the new values are no good, or a disk would shrink.
             VirtfleetError: busy, or no_capacity on its node.
         """
-        with self._claiming() as cursor:
+        with self._transaction(claiming=True) as cursor:
             row = rows.existing(cursor, name)
             rows.refuse_leased(row)
             rows.refuse_half_deleted(row)
@@ -213,7 +213,7 @@ class Registry(RegistryConnection):
             Conflict: it is half-made, half-deleted, or half-way to another node.
             VirtfleetError: busy, or no_capacity with the reason for each node.
         """
-        with self._claiming() as cursor:
+        with self._transaction(claiming=True) as cursor:
             row = rows.existing(cursor, name)
             rows.refuse_leased(row)
             rows.refuse_half_deleted(row)
@@ -313,7 +313,7 @@ class Registry(RegistryConnection):
         Raises:
             Conflict: VMs are reserved with it that may not have been cloned yet.
         """
-        with self._claiming() as cursor:
+        with self._transaction(claiming=True) as cursor:
             cursor.execute(
                 "SELECT name FROM vm WHERE image = %s AND state <> 'deleted' AND NOT made ORDER BY name", (name,)
             )

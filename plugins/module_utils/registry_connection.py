@@ -88,17 +88,16 @@ class RegistryConnection:
         self._connection.close()
 
     @contextmanager
-    def _claiming(self) -> Iterator[Any]:
-        """A transaction that takes a name, an address or room: one of these at a time."""
-        with self._transaction() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_CLAIM_LOCK,))
-            yield cursor
+    def _transaction(self, claiming: bool = False) -> Iterator[Any]:
+        """A cursor; committed at the end, rolled back on an error and in check mode.
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Any]:
-        """A cursor; committed at the end, rolled back on an error and in check mode."""
+        Args:
+            claiming: it takes a name, an address or room; one of these at a time.
+        """
         try:
             with self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+                if claiming:
+                    cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_CLAIM_LOCK,))
                 yield cursor
             if self._check:
                 self._connection.rollback()
