@@ -58,7 +58,7 @@ class ActionModule(RegistryAction):
         requests = expand(arguments["request"])
         read = [read_request_of(request, self.flavors) for request in requests]
         claims, refused = registry.claim_many(read, actor, arguments["lease_seconds"])
-        asked = {request["name"]: request for request in requests}
+        asked = {str(request.get("name")): request for request in requests}
         return {
             "changed": any(claim.needed for claim in claims),
             "claims": [claim_view(claim, "create") for claim in claims],

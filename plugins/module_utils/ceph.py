@@ -27,7 +27,12 @@ _VM_ID = "virtfleet.vm_id"
 _SEED = "virtfleet.seed_sha256"
 _REQUEST = "virtfleet.request_sha256"
 _CONNECT_SECONDS = 10
-_OPERATION_SECONDS = "30"
+# Options of librados, which waits for ever without them; in seconds.
+TIMEOUTS = {
+    "client_mount_timeout": str(_CONNECT_SECONDS),
+    "rados_mon_op_timeout": str(_CONNECT_SECONDS),
+    "rados_osd_op_timeout": "30",
+}
 
 
 class Ceph:
@@ -50,11 +55,7 @@ class Ceph:
             self._cluster = rados.Rados(
                 conffile=conf,
                 name=f"client.{client}",
-                conf={
-                    "client_mount_timeout": str(_CONNECT_SECONDS),
-                    "rados_mon_op_timeout": str(_CONNECT_SECONDS),
-                    "rados_osd_op_timeout": _OPERATION_SECONDS,
-                },
+                conf=TIMEOUTS,
             )
             self._cluster.connect(timeout=_CONNECT_SECONDS)
             self.ioctx: Any = self._cluster.open_ioctx(pool)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from .ceph import GOLDEN_SNAPSHOT, Ceph, as_our_errors
+from .ceph import GOLDEN_SNAPSHOT, Ceph, as_our_errors, vm_mark
 from .errors import VirtfleetError
 from .image_names import split, versions
 from .image_plan import Descendant, StoredImage
@@ -25,7 +25,6 @@ else:
 
 _PARTIAL = ".importing"
 _CHECKSUM = "virtfleet.source_"
-_VM_ID = "virtfleet.vm_id"
 _VOLUMES = (".root", ".seed", _PARTIAL)
 _GROWTH = 1024**3
 # So many writes at once, each with a chunk in memory.
@@ -145,7 +144,7 @@ class ImageStore:
             # One that was removed in between hangs on nothing any more.
             with suppress(rbd.ImageNotFound):
                 with self._opened(child["image"], child["id"]) as volume:
-                    vm_id = dict(volume.metadata_list()).get(_VM_ID)
+                    vm_id = vm_mark(dict(volume.metadata_list()))
                     below = tuple(self._below(volume, depth + 1))
                 yield Descendant(child["image"], vm_id, depth, child["trash"])
                 yield from below

@@ -64,7 +64,7 @@ def find(cursor: Any, name: str) -> dict[str, Any] | None:
 def deleted(cursor: Any, name: str) -> dict[str, Any] | None:
     """The VM of this name that was deleted last, locked until the transaction ends."""
     cursor.execute(
-        f"""SELECT {COLUMNS}, made, false AS leased FROM vm WHERE name = %s AND state = 'deleted'
+        f"""SELECT {COLUMNS} FROM vm WHERE name = %s AND state = 'deleted'
             ORDER BY updated_at DESC LIMIT 1 FOR UPDATE""",
         (name,),
     )

@@ -17,6 +17,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .ceph import TIMEOUTS
 from .ceph_image import ImageStore, NewImage
 from .domain_xml import NodeConfig
 from .errors import Backend, Invalid, VirtfleetError
@@ -114,13 +115,7 @@ class ImageRun:
 
     def _target(self, name: str) -> str:
         """How qemu-img calls an image of the pool, with the same waits as ours."""
-        options = {
-            "id": self.node.ceph_client,
-            "conf": self.node.ceph_conf,
-            "client_mount_timeout": "10",
-            "rados_mon_op_timeout": "10",
-            "rados_osd_op_timeout": "30",
-        }
+        options = {"id": self.node.ceph_client, "conf": self.node.ceph_conf, **TIMEOUTS}
         parts = [f"{_escaped(self.node.ceph_pool)}/{_escaped(name)}"]
         return "rbd:" + ":".join(parts + [f"{key}={_escaped(value)}" for key, value in options.items()])
 

@@ -357,7 +357,7 @@ def with_flavor(request: Mapping[str, Any], flavors: Mapping[str, Mapping[str, A
     name = request.get("flavor")
     if name is None:
         return dict(request)
-    if name not in flavors:
+    if not isinstance(name, str) or name not in flavors:
         known = ", ".join(sorted(flavors)) or "no flavors at all (vm_flavors of the inventory)"
         raise Invalid([f"flavor {_shown(name)} is none of {known}"])
     given = {key: value for key, value in request.items() if value is not None}
