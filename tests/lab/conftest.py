@@ -28,7 +28,8 @@ class Lab:
     """Runs playbooks and commands on the lab."""
 
     inventory: Path
-    up_output: str
+    up_output: str = ""
+    name: str = NAME
 
     def play(self, playbook: str, *arguments: str, directory: Path = ROOT, **variables: Any) -> Result:
         command = ["ansible-playbook", "-i", str(self.inventory), playbook, "-e", json.dumps(variables), *arguments]
@@ -51,7 +52,7 @@ class Lab:
 
     def on(self, host: str, *command: str, minutes: int = 1, stdin: str = "") -> str:
         """The output of a command on a host, without Ansible in between."""
-        run = ["podman", "exec", "--interactive", f"{NAME}-{host}", *command]
+        run = ["podman", "exec", "--interactive", f"{self.name}-{host}", *command]
         done = subprocess.run(run, input=stdin, capture_output=True, text=True, timeout=minutes * MINUTE, check=False)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -126,10 +127,19 @@ class Result:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--keep-lab", action="store_true", help="leave the lab up for the next run (./down takes it away)")
+    parser.addoption(
+        "--on-lab",
+        metavar="NAME=INVENTORY",
+        help="test on a lab that is up already, like virtfleet-lab=inventories/lab/hosts.yml, and leave it up",
+    )
 
 
 @pytest.fixture(scope="session")
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    if there := request.config.getoption("--on-lab", default=None):
+        name, _, inventory = there.partition("=")
+        yield Lab(Path(inventory).resolve(), name=name)
+        return
     try:
         up = subprocess.run([ROOT / "up", *OPTIONS], capture_output=True, text=True, check=False, timeout=25 * MINUTE)
         assert up.returncode == 0, up.stdout + up.stderr

@@ -9,7 +9,7 @@ import re
 import subprocess
 import tarfile
 
-from .conftest import NAME, ROOT, Lab
+from .conftest import ROOT, Lab
 
 DIRECTORY = "/root/adapters"
 COLLECTION = "ansible_collections/virtfleet/cloud"
@@ -33,7 +33,7 @@ def parcel() -> bytes:
 def test_the_real_ones_keep_what_the_doubles_promise(lab: Lab) -> None:
     lab.on("node-1", "apt-get", "install", "--yes", "--no-install-recommends", "python3-pytest", minutes=5)
     lab.on("node-1", "mkdir", "-p", DIRECTORY)
-    command = ["podman", "exec", "--interactive", f"{NAME}-node-1", "tar", "-x", "-C", DIRECTORY]
+    command = ["podman", "exec", "--interactive", f"{lab.name}-node-1", "tar", "-x", "-C", DIRECTORY]
     subprocess.run(command, input=parcel(), check=True, timeout=60)
     suite = (
         f"cd {DIRECTORY}/{COLLECTION} && PYTHONPATH={DIRECTORY} python3 -m pytest -q tests/adapters --real 2>&1 || true"
