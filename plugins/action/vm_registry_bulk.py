@@ -17,7 +17,7 @@ from ..plugin_utils.registry_action import RegistryAction
 # What virt_rbd_vm is told of a VM, by the names that the registry shows.
 _NODE_FIELDS = (
     "name", "id", "node", "project", "image", "memory_mib", "memory_max_mib", "vcpus", "vcpus_max", "disk_gib", "disks",
-    "mac",
+    "networks",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from .cloud_config import merge
 from .errors import Backend
+from .nic import Nic
 from .spec import DataDisk, VmSpec, digest
 
 try:
@@ -27,16 +28,15 @@ else:
     HAS_PYCDLIB = True
 
 VOLUME_LABEL = "CIDATA"
+_DHCP_METRIC = 100  # what systemd-networkd gives without being told
 
 
-def documents(spec: VmSpec, instance_id: str, mac: str) -> dict[str, str]:
-    """The three files of the seed, by name."""
+def documents(spec: VmSpec, instance_id: str) -> dict[str, str]:
+    """The three files of the seed, by name. Every interface of the VM has its MAC by now."""
     return {
         "meta-data": _json({"instance-id": instance_id, "local-hostname": spec.name}),
         "user-data": "#cloud-config\n" + _json(_user_data(spec)),
-        "network-config": _json(
-            {"version": 2, "ethernets": {"primary": {"match": {"macaddress": mac}, "dhcp4": True}}}
-        ),
+        "network-config": _json(_network_config(spec.nics)),
     }
 
 
@@ -81,6 +81,33 @@ def _user_data(spec: VmSpec) -> dict[str, Any]:
         **_hotplug(spec),
     }
     return merge(ours, spec.user_data or {})
+
+
+def _network_config(nics: tuple[Nic, ...]) -> dict[str, Any]:
+    """Version 2 of cloud-init's network-config; a guest may name its interfaces as it likes, so they go by MAC."""
+    names = ["primary", *(f"secondary{number}" for number in range(1, len(nics)))]
+    return {
+        "version": 2,
+        "ethernets": {name: _ethernet(nic, order) for order, (name, nic) in enumerate(zip(names, nics, strict=True))},
+    }
+
+
+def _ethernet(nic: Nic, order: int) -> dict[str, Any]:
+    setting: dict[str, Any] = {"match": {"macaddress": nic.mac}}
+    if nic.address is None:
+        setting["dhcp4"] = True
+        if order:
+            # The way out is that of the first interface, if several have one.
+            setting["dhcp4-overrides"] = {"route-metric": _DHCP_METRIC + 100 * order}
+    else:
+        setting |= {"dhcp4": False, "addresses": [nic.address]}
+    if nic.gateway is not None:
+        # Not "default": cloud-init hands that on to netplan only.
+        setting["routes"] = [{"to": "::/0" if ":" in nic.gateway else "0.0.0.0/0", "via": nic.gateway}]
+    servers = {"addresses": list(nic.dns), "search": list(nic.search)}
+    if any(servers.values()):
+        setting["nameservers"] = {key: values for key, values in servers.items() if values}
+    return setting
 
 
 def _data_disks(disks: tuple[DataDisk, ...]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
 from .console_log import console_log_path
+from .nic import Nic
 from .plan_types import Hardware
 
 NAMESPACE = "https://virtfleet.cloud/xmlns/vm/1"
@@ -35,6 +36,11 @@ class NodeConfig:
     network_name: str
     console_log_dir: str
 
+    @property
+    def link(self) -> tuple[str, str]:
+        """Kind (network, bridge) and name of what VMs are connected to that ask for nothing else."""
+        return self.network_type, self.network_name
+
 
 @dataclass(frozen=True, slots=True)
 class DiskDevice:
@@ -54,7 +60,7 @@ class Domain:
     image: str
     memory_mib: int
     vcpus: int
-    mac: str
+    nics: tuple[Nic, ...]
     root_volume: str
     seed_volume: str
     monitors: Monitors
@@ -89,7 +95,8 @@ def render(domain: Domain, node: NodeConfig) -> str:
     _seed_disk(devices, domain, node)
     for number, data_disk in enumerate(domain.disks, start=1):
         _data_disk(devices, data_disk, _scsi_target(number), domain.monitors, node)
-    _network(devices, domain, node)
+    for nic in domain.nics:
+        _interface(devices, nic, node)
     _channels(devices, domain, node)
     return ET.tostring(root, encoding="unicode")
 
@@ -261,10 +268,13 @@ def _scsi_target(number: int) -> str:
     return f"sd{letters}"
 
 
-def _network(devices: ET.Element, domain: Domain, node: NodeConfig) -> None:
-    interface = ET.SubElement(devices, "interface", type=node.network_type)
-    ET.SubElement(interface, "mac", address=domain.mac)
-    ET.SubElement(interface, "source", {node.network_type: node.network_name})
+def _interface(devices: ET.Element, nic: Nic, node: NodeConfig) -> None:
+    kind, name = nic.link or node.link
+    interface = ET.SubElement(devices, "interface", type=kind)
+    ET.SubElement(interface, "mac", address=nic.mac or "")
+    ET.SubElement(interface, "source", {kind: name})
+    if nic.vlan is not None:
+        ET.SubElement(ET.SubElement(interface, "vlan"), "tag", id=str(nic.vlan))
     ET.SubElement(interface, "model", type="virtio")
 
 

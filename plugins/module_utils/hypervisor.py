@@ -8,12 +8,13 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 from .deadline import Overdue, within
 from .domain_xml import disk_element, hardware, mac_addresses, owned_metadata, volumes, with_hardware
 from .errors import Backend, Unreachable
-from .plan_types import DomainFacts, DomainView, Hardware
+from .plan_types import DomainFacts, DomainView, Hardware, Link
 
 try:
     import libvirt
@@ -28,6 +29,7 @@ _POLL_SECONDS = 0.5
 _CONNECT_SECONDS = 10
 _CALL_SECONDS = 60
 _DETACH_SECONDS = 20
+_TAGS_VLANS = 11_000_000  # https://libvirt.org/formatdomain.html#setting-vlan-tag-on-supported-network-types-only
 
 
 class Hypervisor:
@@ -83,6 +85,21 @@ class Hypervisor:
         """vcpus and memory_mib of the node as libvirt sees it."""
         info = self._ask("reading the node's capacity", self._connection.getInfo)
         return {"vcpus": int(info[2]), "memory_mib": int(info[1])}
+
+    def links(self) -> frozenset[Link]:
+        """What the node's VMs can be connected to: its active networks, and its bridges."""
+        active = libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE
+        networks = self._ask(
+            "listing the networks",
+            lambda: [network.name() for network in self._connection.listAllNetworks(active)],
+        )
+        bridges = [path.parent.name for path in Path("/sys/class/net").glob("*/bridge")]
+        return frozenset([*(("network", name) for name in networks), *(("bridge", name) for name in bridges)])
+
+    def tags_vlans(self) -> bool:
+        """Whether this libvirt puts an interface on a Linux bridge into a VLAN."""
+        version = self._ask("reading libvirt's version", self._connection.getLibVersion)
+        return bool(version >= _TAGS_VLANS)
 
     def define(self, xml: str) -> None:
         self._ask("defining the domain", lambda: self._connection.defineXML(xml))
@@ -187,13 +204,16 @@ class Hypervisor:
         return True
 
     def address(self, name: str) -> str | None:
-        """The guest's first global IPv4 address by DHCP lease, else by the guest agent; None while it has none."""
+        """The first global IPv4 address of the guest's first interface; None while it has none.
+
+        The DHCP lease tells it, else the guest agent.
+        """
 
         def read() -> str | None:
             domain = self._existing(name)
             if not domain.isActive():
                 return None
-            macs = mac_addresses(domain.XMLDesc())
+            macs = mac_addresses(domain.XMLDesc())[:1]
             sources = (
                 libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE,
                 libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT,

@@ -44,14 +44,6 @@ class MigrationHost(Hypervisor):
 
         return self._ask("reading the Ceph secret", read)
 
-    def networks(self) -> tuple[str, ...]:
-        """The names of the networks that are active."""
-        active = libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE
-        return self._ask(
-            "listing the networks",
-            lambda: tuple(sorted(network.name() for network in self._connection.listAllNetworks(active))),
-        )
-
     def interfaces(self, name: str) -> tuple[tuple[str, str], ...]:
         """Type and source of the domain's network interfaces."""
         return interfaces(self._ask(f"reading domain {name}", lambda: self._existing(name).XMLDesc()))

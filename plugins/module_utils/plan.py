@@ -74,6 +74,7 @@ def _make(desired: Desired, observed: Observed) -> list[Step]:
             f"VM {desired.name} has no domain on node {desired.node}",
             "If it was half-made, run create_vm.yml again with the same name.",
         )
+    _refuse_missing_links(desired, build, observed)
     steps = []
     if observed.owner is None:
         steps.append(Step("take_ownership", desired.name))
@@ -85,6 +86,22 @@ def _make(desired: Desired, observed: Observed) -> list[Step]:
     steps += new_disk_steps(desired, observed)
     steps.append(Step("define", desired.name))
     return steps
+
+
+def _refuse_missing_links(desired: Desired, build: Build, observed: Observed) -> None:
+    """libvirt would define a domain without its network, and then not start it."""
+    missing = sorted(set(build.links) - observed.links)
+    problems = [f"there is no {kind} {name}" for kind, name in missing]
+    if build.vlans and not observed.tags_vlans:
+        problems.append("its libvirt puts no interface on a bridge into a VLAN (11.0 and newer do)")
+    if problems:
+        there = ", ".join(f"{kind} {name}" for kind, name in sorted(observed.links)) or "nothing"
+        raise VirtfleetError(
+            "not_found",
+            f"VM {desired.name} cannot be connected on node {desired.node}",
+            f"The node has {there}. Set up what is missing, or choose another node or network.",
+            problems,
+        )
 
 
 def _restore_steps(desired: Desired, observed: Observed) -> list[Step]:

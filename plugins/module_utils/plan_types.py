@@ -16,6 +16,9 @@ STATES = ("present", "running", "stopped", "suspended", "absent")
 
 GIB = 1024**3
 
+# Kind (network, bridge) and name of what an interface is connected to.
+Link = tuple[str, str]
+
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
@@ -87,7 +90,8 @@ class ImageFacts:
 class Observed:
     """Everything about one VM on one node and in the pool. None means: seen to be absent (never: could not be read).
 
-    `others` are the volumes of the VM beside root and seed, by name; `trashed` those in the trash, where they matter.
+    `others` are the volumes of the VM beside root and seed, by name; `trashed` those in the trash, where they matter;
+    `links` what the node's VMs can be connected to, where that matters, and `tags_vlans` whether it can tag VLANs.
     """
 
     domain: DomainFacts | None
@@ -97,15 +101,24 @@ class Observed:
     owner: str | None
     others: Mapping[str, VolumeFacts] = field(default_factory=dict)
     trashed: tuple[TrashedVolume, ...] = ()
+    links: frozenset[Link] = frozenset()
+    tags_vlans: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What is needed to make the VM where it is not there yet."""
+    """What is needed to make the VM where it is not there yet.
+
+    Attributes:
+        links: what its interfaces are connected to.
+        vlans: whether one of them is in a VLAN.
+    """
 
     image: str
     disk_gib: int
     seed_sha256: str
+    links: tuple[Link, ...] = ()
+    vlans: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 from . import image_names
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
+from .nic import Nic, parse_nics
 from .spec import DEFAULTS, VmSpec
 
 COLUMNS = """id::text, name, project, node, state, memory_mib, vcpus, disk_gib, image, mac::text,
@@ -75,8 +76,8 @@ def deleted(cursor: Any, name: str) -> dict[str, Any] | None:
 def bring_back(cursor: Any, row: Mapping[str, Any], node: str) -> None:
     """A deleted VM holds its name and room again, on a node; its volumes are still to follow until it is recorded."""
     cursor.execute(
-        """UPDATE vm SET state = 'stopped', node = %s, ip = NULL, spec = spec || '{"restoring": true}',
-               updated_at = now() WHERE id = %s""",
+        """UPDATE vm SET state = 'stopped', node = %s, spec = spec || '{"restoring": true}', updated_at = now(),
+               ip = split_part(spec #>> '{networks,0,address}', '/', 1)::inet WHERE id = %s""",
         (node, row["id"]),
     )
 
@@ -124,7 +125,9 @@ def write_record(cursor: Any, vm_id: str, record: Record) -> None:
     """Write what became of a VM, and give its lease back. Without an error it was made, and nothing is to follow."""
     cursor.execute(
         """UPDATE vm SET state = coalesce(%(state)s, state), made = made OR %(done)s, step = %(step)s,
-               error = %(error)s, node = coalesce(%(node)s, node), ip = CASE WHEN %(address_kept)s THEN ip END,
+               error = %(error)s, node = coalesce(%(node)s, node),
+               ip = CASE WHEN %(address_kept)s THEN ip
+                         ELSE split_part(spec #>> '{networks,0,address}', '/', 1)::inet END,
                spec = spec - CASE WHEN %(done)s THEN 'restoring' ELSE '' END
                            - CASE coalesce(%(state)s, state) WHEN 'migrating' THEN '' ELSE 'moving_to' END,
                lease_by = NULL, lease_until = NULL, updated_at = now() WHERE id = %(id)s""",
@@ -173,6 +176,7 @@ def differences(row: Mapping[str, Any], spec: VmSpec) -> list[str]:
         "ram_max": ("memory_max_mib", spec.memory_max_mib),
         "cpu_max": ("vcpus_max", spec.vcpus_max),
         "disks": ("disks", [disk.as_dict() for disk in spec.disks]),
+        "networks": ("networks", _with_macs_of(spec.nics, shown(row)["networks"])),
         "protected": ("protected", spec.protected),
     }
     there = shown(row)
@@ -182,6 +186,12 @@ def differences(row: Mapping[str, Any], spec: VmSpec) -> list[str]:
         if name in spec.given and there[column] != value and not (name == "image" and _is_version(row, spec))
     ]
     return found + [f"{name} differs" for name in _other_seed_fields(row, spec) if name in spec.given]
+
+
+def _with_macs_of(wanted: tuple[Nic, ...], there: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The interfaces that are wanted, as they are where they were left a MAC to be drawn by lot."""
+    macs = [*(nic["mac"] for nic in there), *[None] * len(wanted)]
+    return [({"mac": mac} if mac else {}) | nic.as_dict() for nic, mac in zip(wanted, macs, strict=False)]
 
 
 def _is_version(row: Mapping[str, Any], spec: VmSpec) -> bool:
@@ -237,6 +247,7 @@ def refuse_unknown(cursor: Any, spec: VmSpec, nodes: list[dict[str, Any]], known
     names = [node["name"] for node in nodes]
     if spec.node is not None and spec.node not in names and "node" not in wrong:
         problems.append(f"node {spec.node} is none of {', '.join(names) or 'no nodes at all'}")
+    problems += taken(cursor, spec.networks)
     there = images(cursor)
     chosen = image_names.choose(there, spec.image)
     if "image" in wrong:
@@ -250,8 +261,26 @@ def refuse_unknown(cursor: Any, spec: VmSpec, nodes: list[dict[str, Any]], known
     return replace(spec, image=chosen)
 
 
+def taken(cursor: Any, nics: Sequence[Nic]) -> list[str]:
+    """What of the MAC and static addresses of these interfaces another VM has."""
+    macs = {nic.mac for nic in nics if nic.mac}
+    addresses = {(nic.link, nic.vlan, nic.ip) for nic in nics if nic.ip}
+    if not macs and not addresses:
+        return []
+    cursor.execute(f"SELECT {COLUMNS} FROM vm WHERE state <> 'deleted' ORDER BY name")
+    problems = []
+    for row in cursor.fetchall():
+        for nic in parse_nics(shown(row)["networks"]):
+            if nic.mac in macs:
+                problems.append(f"networks: mac {nic.mac} is that of VM {row['name']}")
+            if (nic.link, nic.vlan, nic.ip) in addresses:
+                problems.append(f"networks: address {nic.ip} is that of VM {row['name']}")
+    return problems
+
+
 def insert(cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int) -> str:
     """Make the row of a new VM; returns its lease."""
+    nics = [replace(nic, mac=nic.mac or _free_mac(cursor)) for nic in spec.nics]
     row: dict[str, Any] = {
         "id": str(uuid.uuid4()),
         "name": spec.name,
@@ -262,10 +291,11 @@ def insert(cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int)
         "vcpus": spec.vcpus,
         "disk_gib": spec.disk_gib,
         "image": spec.image,
-        "mac": _free_mac(cursor),
+        "mac": nics[0].mac,
+        "ip": nics[0].ip,
         "tags": list(spec.tags),
         "protected": spec.protected,
-        "spec": json.dumps(_seed_request(spec) | _growable(spec)),
+        "spec": json.dumps(_seed_request(spec) | _growable(spec) | {"networks": [nic.as_dict() for nic in nics]}),
     }
     columns, values = ", ".join(row), ", ".join(f"%({column})s" for column in row)
     cursor.execute(f"INSERT INTO vm ({columns}) VALUES ({values})", row)
@@ -321,7 +351,8 @@ def _free_mac(cursor: Any) -> str:
     """A random MAC with QEMU's prefix that no VM has; the unique index would refuse it otherwise."""
     while True:
         mac = "52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
-        cursor.execute("SELECT 1 FROM vm WHERE mac = %s", (mac,))  # a deleted one can come back
+        # Of deleted ones too, which can come back.
+        cursor.execute("SELECT 1 FROM vm WHERE mac = %s OR spec->'networks' @> %s", (mac, json.dumps([{"mac": mac}])))
         if cursor.fetchone() is None:
             return mac
 
@@ -358,6 +389,7 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
         "memory_max_mib": row["spec"].get("memory_max_mib", row["memory_mib"]),
         "vcpus_max": row["spec"].get("vcpus_max", row["vcpus"]),
         "disks": row["spec"].get("disks", []),
+        "networks": row["spec"].get("networks", [{"mac": row["mac"]}]),
     }
     console = f"virsh -c qemu:///system console {row['name']}"
     return {key: row[key] for key in _SHOWN} | growable | {"console": console}

@@ -41,14 +41,20 @@ class VmRun:
         self.trash = Trash(ceph)
         self.hypervisor = hypervisor
         self.spec = _requested(params)
-        self.seed_files = cloud_init.documents(self.spec, params["id"], params["mac"]) if self.spec else {}
+        self.seed_files = cloud_init.documents(self.spec, params["id"]) if self.spec else {}
         self.desired = self._desired()
 
     def _desired(self) -> Desired:
         params = self.params
         build = None
         if self.spec is not None:
-            build = Build(self.spec.image, self.spec.disk_gib, cloud_init.seed_digest(self.seed_files))
+            build = Build(
+                self.spec.image,
+                self.spec.disk_gib,
+                cloud_init.seed_digest(self.seed_files),
+                tuple(nic.link or self.node.link for nic in self.spec.nics),
+                any(nic.vlan for nic in self.spec.nics),
+            )
         return Desired(
             sizes=self._sizes(),
             allow_power_cycle=params["allow_power_cycle"],
@@ -79,6 +85,7 @@ class VmRun:
         """Read everything that the plan is decided by."""
         desired = self.desired
         domain = self.hypervisor.domain(desired.name)
+        makes = desired.build is not None and domain is None
         return Observed(
             domain=domain,
             trashed=self.trash.volumes(desired.name) if desired.restore and domain is None else (),
@@ -87,6 +94,8 @@ class VmRun:
             seed=self.ceph.volume(desired.seed_volume),
             image=self.ceph.image(desired.build.image) if desired.build else None,
             owner=self.ceph.owner(desired.id),
+            links=self.hypervisor.links() if makes else frozenset(),
+            tags_vlans=makes and self.hypervisor.tags_vlans(),
         )
 
     def _others(self, there: bool) -> Mapping[str, VolumeFacts]:
@@ -128,7 +137,7 @@ class VmRun:
             disks=tuple(
                 domain_xml.DiskDevice(self.desired.volume(disk.name), disk.serial) for disk in sizes.disks or ()
             ),
-            mac=self.params["mac"],
+            nics=spec.nics,
             root_volume=self.desired.root_volume,
             seed_volume=self.desired.seed_volume,
             monitors=self.ceph.monitors(),
@@ -316,7 +325,8 @@ def vm_view(run: VmRun, plan: Plan) -> dict[str, Any]:
             "vcpus": run.spec.vcpus,
             "disk_gib": run.spec.disk_gib,
             "image": run.spec.image,
-            "mac": run.params["mac"],
+            "mac": run.spec.nics[0].mac,
+            "networks": [nic.as_dict() for nic in run.spec.nics],
         }
     return view
 
@@ -339,5 +349,6 @@ def _requested(params: dict[str, Any]) -> VmSpec | None:
             "ssh_authorized_keys": params["ssh_authorized_keys"],
             "user_data": parse_user_data(params["user_data"]),
             "disks": params["disks"],
+            "networks": params["networks"],
         }
     )

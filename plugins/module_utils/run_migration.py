@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -52,15 +51,19 @@ class MoveRun:
         )
         self.owner: Ownership | None = None
         self.progress: dict[str, Any] = {}
+        self.link_kind = self.node.network_type
 
     def observe(self) -> ObservedMove:
         """Read everything that the plan is decided by; the target's part came as an argument."""
         move, admission = self.move, self.params["admission"]
         self.owner = self.owners.read(move.id)
         domain = self.host.domain(move.name)
+        interfaces = self.host.interfaces(move.name) if domain else ()
+        if interfaces:
+            self.link_kind = interfaces[0][0]
         return ObservedMove(
             domain=domain,
-            interfaces=self.host.interfaces(move.name) if domain else (),
+            interfaces=interfaces,
             owner=self.owner,
             target=_target_facts(admission) if admission else None,
             # Emulated CPUs are the same everywhere.
@@ -108,7 +111,7 @@ class MoveRun:
             "node": node,
             "state": state,
             # A NAT network is the node's own; a bridge is where the target is too.
-            "address_kept": node == self.move.source or self.node.network_type == "bridge",
+            "address_kept": node == self.move.source or self.link_kind == "bridge",
             "console": f"virsh -c {self.params['libvirt_uri']} console {self.move.name}",
         }
 
@@ -165,7 +168,7 @@ def run_migration_target_module(module: AnsibleModule) -> None:
             problems = _problems(params, node, host)
             admission = {
                 "domain": _domain_view(domain),
-                "interfaces": [*_named("network", host.networks()), *_named("bridge", _bridges())],
+                "interfaces": [list(link) for link in sorted(host.links())],
                 "cpu": host.cpu(),
                 "host_key": host_key(),
                 "problems": problems,
@@ -199,14 +202,6 @@ def _unreadable(params: Mapping[str, Any], node: NodeConfig, where: str) -> list
     if facts is None or facts.vm_id != params["id"]:
         return [f"{where} sees no volume {volume} of this VM in pool {node.ceph_pool}"]
     return []
-
-
-def _bridges() -> list[str]:
-    return sorted(path.parent.name for path in Path("/sys/class/net").glob("*/bridge"))
-
-
-def _named(kind: str, names: Iterable[str]) -> list[list[str]]:
-    return [[kind, name] for name in names]
 
 
 def _domain_view(domain: DomainFacts | None) -> dict[str, Any] | None:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
+from .field_reader import name_problem
 from .plan_types import DomainFacts, Plan, Step
-from .spec import name_problem
 
 SNAPSHOT_STATES = ("present", "absent", "rolled_back")
 FREEZE = ("auto", "never", "required")

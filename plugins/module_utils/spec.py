@@ -17,6 +17,8 @@ from typing import Any
 
 from . import image_names
 from .errors import Invalid
+from .field_reader import FieldReader, shown
+from .nic import Nic, read_nics
 
 DEFAULTS: dict[str, Any] = {
     "ram": 1024,
@@ -35,12 +37,7 @@ MEMORY_MIB = (64, 4 * 1024 * 1024)
 VCPUS = (1, 512)
 DISK_GIB = (1, 64 * 1024)
 
-# RFC 1123, section 2.1: letters, digits and hyphens, not at either end, at most 63; lower case only, as libvirt,
-# RBD and DNS would otherwise disagree on whether two names are the same.
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:=-]{0,62}")
-_SIZE = re.compile(r"(?P<number>[0-9]{1,12})\s*(?P<unit>MiB|GiB|TiB)?")
-_UNIT_MIB = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
 _SERIAL = re.compile(r"[A-Za-z0-9_-]{1,20}")  # what QEMU shows of a serial to the guest
 _MOUNT = re.compile(r"(/[A-Za-z0-9._-]+)+")
 _USER = re.compile(r"(?!root$)[a-z_][a-z0-9_-]{0,31}")
@@ -78,6 +75,7 @@ class VmSpec:
         memory_max_mib, vcpus_max: up to here memory and virtual CPUs can grow while the VM runs.
         given: the names of the fields that the user gave this time; the others are defaults.
         user_data: the user's own cloud-config, or None. It may hold secrets.
+        networks: its network interfaces; without any it has one, see `nics`.
     """
 
     name: str
@@ -93,9 +91,15 @@ class VmSpec:
     memory_max_mib: int = 0
     vcpus_max: int = 0
     disks: tuple[DataDisk, ...] = ()
+    networks: tuple[Nic, ...] = ()
     protected: bool = False
     guest_user: str = DEFAULTS["guest_user"]
     given: frozenset[str] = frozenset()
+
+    @property
+    def nics(self) -> tuple[Nic, ...]:
+        """What it is connected to: where nothing was asked for, the network of its node, by DHCP."""
+        return self.networks or (Nic(),)
 
     @property
     def user_data_sha256(self) -> str | None:
@@ -106,16 +110,6 @@ class VmSpec:
 def digest(value: Any) -> str:
     """The SHA-256 of a JSON value in canonical form."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def name_problem(name: Any, what: str = "name") -> str | None:
-    """Why this is no RFC 1123 label in lower case, or None when it is one."""
-    if not isinstance(name, str) or not _LABEL.fullmatch(name):
-        return (
-            f"{what} {_shown(name)} is not a DNS label: 1 to 63 of a-z, 0-9 and '-', "
-            "beginning and ending with a letter or digit"
-        )
-    return None
 
 
 def parse_request(raw: Mapping[str, Any]) -> VmSpec:
@@ -157,6 +151,7 @@ def read_request(raw: Mapping[str, Any]) -> tuple[VmSpec, list[str]]:
         ssh_authorized_keys=reader.strings("ssh_authorized_keys", _SSH_KEY, "one line of an OpenSSH public key"),
         user_data=reader.user_data(),
         disks=reader.disks(),
+        networks=reader.networks(),
         protected=reader.flag("protected"),
         guest_user=reader.matching("guest_user", _USER, "a user's name in lower case, and not root")
         or DEFAULTS["guest_user"],
@@ -178,58 +173,17 @@ def parse_disks(raw: Any) -> tuple[DataDisk, ...]:
     return disks
 
 
-class _Reader:
-    """Reads one field after the other and gathers the problems."""
-
-    def __init__(self, raw: Mapping[str, Any]) -> None:
-        self.raw = raw
-        self.problems: list[str] = []
-
-    def _value(self, key: str, default: Any) -> Any:
-        value = self.raw.get(key)
-        return default if value is None else value
-
-    def label(self, key: str, default: str | None) -> str:
-        value = self._value(key, default)
-        problem = name_problem(value, key)
-        if problem:
-            self.problems.append(problem)
-        return str(value)
+class _Reader(FieldReader):
+    """Reads the fields of a VM."""
 
     def image(self) -> str:
-        value = self._value("image", DEFAULTS["image"])
+        value = self.value("image", DEFAULTS["image"])
         if not isinstance(value, str) or not image_names.PATTERN.fullmatch(value):
-            self.problems.append(f"image {_shown(value)} is not {image_names.RULE}")
+            self.problems.append(f"image {shown(value)} is not {image_names.RULE}")
         return str(value)
 
-    def count(self, key: str, default: int, limits: tuple[int, int]) -> int:
-        number = _whole_number(self._value(key, default))
-        if number is None or not limits[0] <= number <= limits[1]:
-            self.problems.append(
-                f"{key} {_shown(self._value(key, default))} is not a whole number from {limits[0]} to {limits[1]}"
-            )
-            return default
-        return number
-
-    def size(self, key: str, default: int | None, unit: str, limits: tuple[int, int]) -> int:
-        value = self._value(key, default)
-        size = _size_in(value, unit)
-        if size is None or not limits[0] <= size <= limits[1]:
-            self.problems.append(
-                f"{key} {_shown(value)} is not a size from {limits[0]} to {limits[1]} {unit}"
-                f" (a whole number of {unit}, or with a unit like '2GiB')"
-            )
-            return limits[0] if default is None else default
-        return size
-
-    def flag(self, key: str) -> bool:
-        value = self._value(key, False)
-        if not isinstance(value, bool) and str(value).lower() not in ("true", "false", "yes", "no"):
-            self.problems.append(f"{key} {_shown(value)} is neither true nor false")
-        return str(value).lower() in ("true", "yes")
-
     def disks(self) -> tuple[DataDisk, ...]:
-        value = self._value("disks", ())
+        value = self.value("disks", ())
         if not isinstance(value, (list, tuple)) or not all(isinstance(disk, Mapping) for disk in value):
             self.problems.append("disks is not a list of mappings (name, size, filesystem, mount, serial)")
             return ()
@@ -258,28 +212,10 @@ class _Reader:
         self.problems += [f"disks: {name}: {problem}" for problem in reader.problems]
         return disk
 
-    def choice(self, key: str, choices: tuple[str, ...]) -> str | None:
-        value = self.raw.get(key)
-        if value is not None and value not in choices:
-            self.problems.append(f"{key} {_shown(value)} is none of {', '.join(choices)}")
-        return value
-
-    def matching(self, key: str, pattern: re.Pattern[str], rule: str) -> str | None:
-        value = self.raw.get(key)
-        if value is not None and not (isinstance(value, str) and pattern.fullmatch(value)):
-            self.problems.append(f"{key} {_shown(value)} is not {rule}")
-        return value
-
-    def strings(self, key: str, pattern: re.Pattern[str], rule: str) -> tuple[str, ...]:
-        value = self._value(key, ())
-        items = [value] if isinstance(value, str) else value
-        if not isinstance(items, (list, tuple)):
-            self.problems.append(f"{key} is not a list")
-            return ()
-        for item in items:
-            if not isinstance(item, str) or not pattern.fullmatch(item.strip()):
-                self.problems.append(f"{key} has {_shown(item)}, which is not {rule}")
-        return tuple(dict.fromkeys(str(item).strip() for item in items))
+    def networks(self) -> tuple[Nic, ...]:
+        nics, problems = read_nics(self.value("networks", ()))
+        self.problems += problems
+        return nics
 
     def user_data(self) -> Mapping[str, Any] | None:
         value = self.raw.get("user_data")
@@ -359,34 +295,6 @@ def with_flavor(request: Mapping[str, Any], flavors: Mapping[str, Mapping[str, A
         return dict(request)
     if not isinstance(name, str) or name not in flavors:
         known = ", ".join(sorted(flavors)) or "no flavors at all (vm_flavors of the inventory)"
-        raise Invalid([f"flavor {_shown(name)} is none of {known}"])
+        raise Invalid([f"flavor {shown(name)} is none of {known}"])
     given = {key: value for key, value in request.items() if value is not None}
     return {**flavors[name], **given}
-
-
-def _whole_number(value: Any) -> int | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}", value.strip()):
-        return int(value.strip())
-    return None
-
-
-def _size_in(value: Any, unit: str) -> int | None:
-    """The size in `unit` (MiB or GiB), or None when it is not a whole number of them."""
-    number = _whole_number(value)
-    if number is not None:
-        return number
-    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if not match:
-        return None
-    mib = int(match["number"]) * _UNIT_MIB[match["unit"] or unit]
-    whole, rest = divmod(mib, _UNIT_MIB[unit])
-    return None if rest else whole
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

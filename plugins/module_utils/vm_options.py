@@ -10,6 +10,38 @@ from typing import Any
 from .plan_types import STATES
 from .spec import FILESYSTEMS
 
+# What decides the seed; fragment virtfleet.cloud.seed documents it.
+SEED_OPTIONS: dict[str, Any] = {
+    "disks": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "size_gib": {"type": "int", "required": True},
+            "filesystem": {"type": "str", "choices": list(FILESYSTEMS)},
+            "mount": {"type": "str"},
+            "serial": {"type": "str"},
+        },
+    },
+    "networks": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "mac": {"type": "str", "required": True},
+            "network": {"type": "str"},
+            "bridge": {"type": "str"},
+            "vlan": {"type": "int"},
+            "address": {"type": "str"},
+            "gateway": {"type": "str"},
+            "dns": {"type": "list", "elements": "str"},
+            "search": {"type": "list", "elements": "str"},
+        },
+    },
+    "guest_user": {"type": "str", "default": "debian"},
+    "ssh_authorized_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+    "user_data": {"type": "json", "no_log": True},
+}
+
 VM_OPTIONS: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "id": {"type": "str", "required": True},
@@ -22,29 +54,15 @@ VM_OPTIONS: dict[str, Any] = {
     "vcpus": {"type": "int"},
     "vcpus_max": {"type": "int"},
     "disk_gib": {"type": "int"},
-    "disks": {
-        "type": "list",
-        "elements": "dict",
-        "options": {
-            "name": {"type": "str", "required": True},
-            "size_gib": {"type": "int", "required": True},
-            "filesystem": {"type": "str", "choices": list(FILESYSTEMS)},
-            "mount": {"type": "str"},
-            "serial": {"type": "str"},
-        },
-    },
     "remove_detached": {"type": "bool", "default": False},
     "allow_power_cycle": {"type": "bool", "default": False},
-    "mac": {"type": "str"},
-    "guest_user": {"type": "str", "default": "debian"},
-    "ssh_authorized_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
-    "user_data": {"type": "json", "no_log": True},
     "force": {"type": "bool", "default": False},
     "purge": {"type": "bool", "default": False},
     "restore": {"type": "bool", "default": False},
     "retention_days": {"type": "int", "default": 7},
     "shutdown_timeout": {"type": "int", "default": 60},
+    **SEED_OPTIONS,
 }
 
 # What is needed to make a VM where it is missing.
-REQUIRED_BY = {"image": ("mac", "memory_mib", "vcpus", "disk_gib")}
+REQUIRED_BY = {"image": ("networks", "memory_mib", "vcpus", "disk_gib")}

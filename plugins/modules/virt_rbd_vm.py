@@ -19,6 +19,7 @@ author:
 extends_documentation_fragment:
   - virtfleet.cloud.node
   - virtfleet.cloud.node.libvirt
+  - virtfleet.cloud.seed
 requirements:
   - python3-rados, python3-rbd, python3-libvirt and python3-pycdlib of the distribution, on the node
 attributes:
@@ -72,32 +73,6 @@ options:
       - Size of the root volume in GiB, at least that of the image. It grows while the VM runs.
       - Never shrunk; a smaller size than it has is refused.
     type: int
-  disks:
-    description:
-      - All data disks of the VM, each on a volume of its own, on virtio-scsi.
-        Missing ones are made and attached, while the VM runs too.
-      - A data disk of this VM that is not among them is detached. Without this option they are left alone.
-    type: list
-    elements: dict
-    suboptions:
-      name:
-        description: RFC 1123 label; the volume is called C(<vm>.<name>).
-        type: str
-        required: true
-      size_gib:
-        description: Size in GiB. It grows while the VM runs, and is never shrunk.
-        type: int
-        required: true
-      filesystem:
-        description: Made in the guest by cloud-init at its first boot, where the disk is empty.
-        type: str
-        choices: [ext4, xfs, btrfs]
-      mount:
-        description: Where the guest mounts it, from its first boot on.
-        type: str
-      serial:
-        description: What the guest finds it by in C(/dev/disk/by-id), at most 20 characters. Default is the name.
-        type: str
   remove_detached:
     description: Move the volumes of data disks that are detached to the trash instead of keeping them.
     type: bool
@@ -106,24 +81,6 @@ options:
     description: Stop and start the VM where it cannot take a change while it runs; see RV(restart_required).
     type: bool
     default: false
-  mac:
-    description: MAC address of the first network interface.
-    type: str
-  guest_user:
-    description: Name of the guest's user, who may log in with the keys and use sudo.
-    type: str
-    default: debian
-  ssh_authorized_keys:
-    description: OpenSSH public keys that may log in as the guest's user.
-    type: list
-    elements: str
-    default: []
-  user_data:
-    description:
-      - A cloud-config, merged over the defaults, as YAML or JSON text. Never shown.
-      - Give it as text (C(| to_json)), not as a mapping. Ansible blots out every single value of a secret mapping
-        wherever it occurs in the result, even a V(1).
-    type: json
   force:
     description: Cut the power instead of waiting for the guest.
     type: bool
@@ -155,7 +112,8 @@ EXAMPLES = r"""
     memory_mib: 1024
     vcpus: 2
     disk_gib: 10
-    mac: "52:54:00:12:34:56"
+    networks:
+      - mac: "52:54:00:12:34:56"
     ssh_authorized_keys: ["{{ lookup('ansible.builtin.file', '~/.ssh/id_ed25519.pub') }}"]
 
 - name: Give it more memory and a data disk

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils import ceph, ceph_image, hypervisor
 from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import Domain, NodeConfig, render
+from ansible_collections.virtfleet.cloud.plugins.module_utils.nic import Nic
 from ansible_collections.virtfleet.cloud.plugins.module_utils.node_config import NODE_CONFIG, read_node_config
 from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph, FakeHypervisor, World
 from ansible_collections.virtfleet.cloud.tests.unit.doubles_snapshot import SnapshotWorld
@@ -142,7 +143,7 @@ def domain(name: str, vm_id: str, node: NodeConfig, monitors: tuple[tuple[str, i
             image="img",
             memory_mib=64,
             vcpus=1,
-            mac="52:54:00:00:ad:01",
+            nics=(Nic(mac="52:54:00:00:ad:01"),),
             root_volume=f"{name}.root",
             seed_volume=f"{name}.seed",
             monitors=monitors,

@@ -18,7 +18,7 @@ PREFIX = "bench-many"
 
 
 def one_round(count: int) -> dict[str, float]:
-    vms = {"count": count, "prefix": PREFIX, "ram": 128, "disk": 5, "start": False}
+    vms = {"count": count, "prefix": PREFIX, "ram": 64, "disk": 5, "start": False}
     seconds = {"by bindings": play(BENCH / "many_by_bindings.yml", name="@name@", **vms)}
     play(BENCH / "remove_many.yml", prefix=PREFIX)
     seconds["create_vms"] = play(ROOT / "playbooks" / "create_vms.yml", **vms)

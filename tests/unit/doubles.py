@@ -41,6 +41,8 @@ class World:
     domains: dict[str, DomainFacts] = field(default_factory=dict)
     xml: dict[str, str] = field(default_factory=dict)
     guest_obeys: bool = True
+    links: frozenset[tuple[str, str]] = frozenset({("network", "default"), ("bridge", "br0")})
+    tags_vlans: bool = True
     mutations: list[str] = field(default_factory=list)
     fail_at: str | None = None
 
@@ -180,6 +182,12 @@ class FakeHypervisor:
 
     def capacity(self) -> dict[str, int]:
         return {"vcpus": 8, "memory_mib": 4096}
+
+    def links(self) -> frozenset[tuple[str, str]]:
+        return self.world.links
+
+    def tags_vlans(self) -> bool:
+        return self.world.tags_vlans
 
     def address(self, name: str) -> str | None:
         return "192.0.2.1" if self._existing(name).state == "running" else None

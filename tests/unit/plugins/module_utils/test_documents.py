@@ -12,22 +12,26 @@ import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils import cloud_config as cloud_config_module
 from ansible_collections.virtfleet.cloud.plugins.module_utils import cloud_init, domain_xml
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Invalid
+from ansible_collections.virtfleet.cloud.plugins.module_utils.nic import Nic
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_request
 
 ID = "6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11"
 MAC = "52:54:00:12:34:56"
+OTHER_MAC = "52:54:00:00:00:02"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA me"
 NODE = domain_xml.NodeConfig(
     "tcg", "/etc/ceph/ceph.conf", "libvirt", "libvirt-pool", OTHER_ID := "11111111-0000-4000-8000-000000000000",
     "network", "default", "/var/log/libvirt/qemu",
 )  # fmt: skip
 DOMAIN = domain_xml.Domain(
-    "a", ID, "default", "img", 1024, 2, MAC, "a.root", "a.seed", (("10.0.0.1", 6789), ("10.0.0.2", 6789)), "digest"
-)
+    "a", ID, "default", "img", 1024, 2, (Nic(mac=MAC),), "a.root", "a.seed",
+    (("10.0.0.1", 6789), ("10.0.0.2", 6789)), "digest",
+)  # fmt: skip
 
 
 def documents(**raw: object) -> dict[str, str]:
-    return cloud_init.documents(parse_request({"name": "a", "ssh_authorized_keys": [KEY], **raw}), ID, MAC)
+    request = {"name": "a", "ssh_authorized_keys": [KEY], "networks": [{"mac": MAC}], **raw}
+    return cloud_init.documents(parse_request(request), ID)
 
 
 def cloud_config(**raw: object) -> dict[str, Any]:
@@ -72,6 +76,48 @@ def test_the_same_request_gives_the_same_seed() -> None:
 def test_the_network_is_matched_by_mac() -> None:
     ethernets = json.loads(documents()["network-config"])["ethernets"]
     assert ethernets["primary"] == {"match": {"macaddress": MAC}, "dhcp4": True}
+
+
+def test_an_interface_has_its_address_its_way_out_and_its_name_servers() -> None:
+    static = {
+        "mac": MAC, "address": "192.0.2.5/24", "gateway": "192.0.2.1", "dns": ["192.0.2.53"], "search": ["example.org"],
+    }  # fmt: skip
+    networks = [static, {"mac": OTHER_MAC}, {"mac": "52:54:00:00:00:03", "address": "2001:db8::5/64"}]
+    ethernets = json.loads(documents(networks=networks)["network-config"])["ethernets"]
+    assert ethernets == {
+        "primary": {
+            "match": {"macaddress": MAC},
+            "dhcp4": False,
+            "addresses": ["192.0.2.5/24"],
+            "routes": [{"to": "0.0.0.0/0", "via": "192.0.2.1"}],
+            "nameservers": {"addresses": ["192.0.2.53"], "search": ["example.org"]},
+        },
+        "secondary1": {
+            "match": {"macaddress": OTHER_MAC}, "dhcp4": True, "dhcp4-overrides": {"route-metric": 200},
+        },
+        "secondary2": {
+            "match": {"macaddress": "52:54:00:00:00:03"}, "dhcp4": False, "addresses": ["2001:db8::5/64"],
+        },
+    }  # fmt: skip
+
+
+def test_interfaces_are_where_they_were_asked_for() -> None:
+    nics = (Nic(mac=MAC), Nic("lan", mac=OTHER_MAC), Nic(bridge="br0", vlan=20, mac="52:54:00:00:00:03"))
+    xml = domain_xml.render(replace(DOMAIN, nics=nics), NODE)
+    found = [
+        (
+            interface.get("type"),
+            [source.attrib for source in interface.iter("source")],
+            [tag.get("id") for tag in interface.iter("tag")],
+        )
+        for interface in ET.fromstring(xml).findall("devices/interface")
+    ]
+    assert found == [
+        ("network", [{"network": "default"}], []),
+        ("network", [{"network": "lan"}], []),
+        ("bridge", [{"bridge": "br0"}], ["20"]),
+    ]
+    assert domain_xml.mac_addresses(xml) == (MAC, OTHER_MAC, "52:54:00:00:00:03")
 
 
 def test_the_seed_is_an_iso_that_cloud_init_finds() -> None:

@@ -60,14 +60,14 @@ def test_a_name_is_a_dns_label_or_refused(name: str) -> None:
 
 def ours() -> dict[str, Any]:
     """The user-data of a VM whose user gave none."""
-    text = cloud_init.documents(parse_request({"name": "a"}), "instance", "52:54:00:00:00:01")["user-data"]
+    text = cloud_init.documents(parse_request({"name": "a"}), "instance")["user-data"]
     return dict(json.loads(text.split("\n", 1)[1]))
 
 
 @given(name=NAMES, user_data=st.dictionaries(st.text(), JSON, max_size=4))
 def test_user_data_arrives_as_data_whatever_it_holds(name: str, user_data: dict[str, Any]) -> None:
     spec = parse_request({"name": name, "user_data": user_data})
-    text = cloud_init.documents(spec, "instance", "52:54:00:00:00:01")["user-data"]
+    text = cloud_init.documents(spec, "instance")["user-data"]
     header, document = text.split("\n", 1)
     arrived = json.loads(document)
     assert header == "#cloud-config"

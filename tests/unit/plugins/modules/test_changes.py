@@ -15,7 +15,14 @@ Runner = Callable[..., dict[str, Any]]
 
 ID = "6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11"
 EXISTING = {"name": "a", "id": ID, "node": "node-1"}
-VM = {**EXISTING, "image": "img", "memory_mib": 128, "vcpus": 1, "disk_gib": 10, "mac": "52:54:00:12:34:56"}
+VM = {
+    **EXISTING,
+    "image": "img",
+    "memory_mib": 128,
+    "vcpus": 1,
+    "disk_gib": 10,
+    "networks": [{"mac": "52:54:00:12:34:56"}],
+}
 DATA = {"name": "data", "size_gib": 3}
 SIZES = {**EXISTING, "state": "present", "memory_mib": 128, "vcpus": 1, "disk_gib": 10}
 ROOMY = {**VM, "memory_max_mib": 512, "vcpus_max": 4}

@@ -17,7 +17,8 @@ ID = "6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11"
 EXISTING = {"name": "a", "id": ID, "node": "node-1"}
 DISKS = [{"name": "data", "size_gib": 3}]
 VM = {
-    **EXISTING, "image": "img", "memory_mib": 128, "vcpus": 1, "disk_gib": 10, "mac": "52:54:00:12:34:56",
+    **EXISTING, "image": "img", "memory_mib": 128, "vcpus": 1, "disk_gib": 10,
+    "networks": [{"mac": "52:54:00:12:34:56"}],
     "disks": DISKS,
 }  # fmt: skip
 ABSENT = {**EXISTING, "state": "absent", "force": True}

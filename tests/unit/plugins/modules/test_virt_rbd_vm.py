@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import mac_addresses
 from ansible_collections.virtfleet.cloud.tests.unit.doubles import World
 
 ID = "6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11"
 EXISTING = {"name": "a", "id": ID, "node": "node-1"}
 VM = {
-    **EXISTING, "image": "img", "memory_mib": 128, "vcpus": 1, "disk_gib": 10, "mac": "52:54:00:12:34:56",
+    **EXISTING, "image": "img", "memory_mib": 128, "vcpus": 1, "disk_gib": 10,
+    "networks": [{"mac": "52:54:00:12:34:56"}],
     "user_data": '{"password": "canary-7f3a"}',
 }  # fmt: skip
 
@@ -118,3 +120,28 @@ def test_info_reports_the_end_of_the_console_log(
     (tmp_path / "a-console.log").write_bytes(b"one\r\ntwo\r\n\xff three")
     (vm,) = info_module(console_lines=2, node_config=node_config)["vms"]
     assert vm["console_log"] == ["two", "\ufffd three"]
+
+
+@pytest.mark.parametrize(
+    ("networks", "tags_vlans", "problem"),
+    [
+        ([{"bridge": "br7"}, {"network": "lan"}], True, "there is no bridge br7; there is no network lan"),
+        ([{"bridge": "br0", "vlan": 20}], False, "its libvirt puts no interface on a bridge into a VLAN"),
+    ],
+)
+def test_a_network_that_the_node_has_not_is_refused_before_anything_is_made(
+    vm_module: Runner, world: World, networks: list[dict[str, Any]], tags_vlans: bool, problem: str
+) -> None:
+    world.tags_vlans = tags_vlans
+    nics = [{"mac": f"52:54:00:12:34:{number:02}", **nic} for number, nic in enumerate(networks)]
+    result = vm_module(**VM | {"networks": nics})
+    assert problem in result["msg"] and "bridge br0, network default" in result["msg"]
+    assert result["error"]["code"] == "not_found"
+    assert world.mutations == []
+
+
+def test_interfaces_are_in_the_domain_and_in_the_result(vm_module: Runner, world: World) -> None:
+    nics = [{"mac": "52:54:00:12:34:00", "address": "192.0.2.5/24"}, {"mac": "52:54:00:12:34:01", "bridge": "br0"}]
+    result = vm_module(**VM | {"networks": nics})
+    assert (result["vm"]["networks"], result["vm"]["mac"]) == (nics, "52:54:00:12:34:00")
+    assert mac_addresses(world.xml["a"]) == ("52:54:00:12:34:00", "52:54:00:12:34:01")

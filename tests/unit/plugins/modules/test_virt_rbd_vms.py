@@ -15,7 +15,8 @@ Runner = Callable[..., dict[str, Any]]
 def vm(number: int, **options: Any) -> dict[str, Any]:
     return {
         "name": f"web-{number}", "id": f"6a3e1d3c-6c0e-4b58-9c39-0000000000{number:02}", "node": "node-1",
-        "image": "img", "memory_mib": 128, "vcpus": 1, "disk_gib": 10, "mac": f"52:54:00:12:34:{number:02}", **options,
+        "image": "img", "memory_mib": 128, "vcpus": 1, "disk_gib": 10,
+        "networks": [{"mac": f"52:54:00:12:34:{number:02}"}], **options,
     }  # fmt: skip
 
 
