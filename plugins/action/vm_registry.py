@@ -35,6 +35,8 @@ class ActionModule(RegistryAction):
                 "delete",
                 "undelete",
                 "change",
+                "reseed",
+                "seal",
                 "snapshot",
                 "rollback",
                 "remove_snapshot",
@@ -88,6 +90,9 @@ class ActionModule(RegistryAction):
         if arguments["intent"] == "change":
             changes = with_flavor(arguments["request"], self.flavors)
             return registry.claim_change(name, changes, actor, seconds)
+        if arguments["intent"] == "reseed":
+            spec = self._read(arguments["request"] | {"name": name})
+            return registry.claim_seed(spec, self.default_keys, actor, seconds)
         if arguments["intent"] == "undelete":
             return registry.claim_deleted(name, actor, seconds)
         if arguments["intent"] == "migrate":
@@ -97,6 +102,12 @@ class ActionModule(RegistryAction):
         request = {"project": arguments["project"]} | arguments["request"] | {"name": name}
         spec, problems = read_request_of(request, self.flavors)
         return registry.claim_new(spec, actor, seconds, problems)
+
+    def _read(self, request: dict[str, Any]) -> VmSpec:
+        spec, problems = read_request_of(request, self.flavors)
+        if problems:
+            raise Invalid(problems)
+        return spec
 
 
 def read_request_of(given: dict[str, Any], flavors: dict[str, Any]) -> tuple[VmSpec, list[str]]:
@@ -118,7 +129,12 @@ def read_request_of(given: dict[str, Any], flavors: dict[str, Any]) -> tuple[VmS
 
 def claim_view(claim: Claim, intent: str) -> dict[str, Any]:
     # A lease is bookkeeping that the record takes away again; only what is reserved is a change.
-    reserved = {"create": claim.needed, "change": claim.change.changed, "undelete": claim.needed}
+    reserved = {
+        "create": claim.needed,
+        "change": claim.change.changed,
+        "reseed": claim.change.changed,
+        "undelete": claim.needed,
+    }
     return change_result(claim.change) | {
         "changed": reserved.get(intent, False),
         "needed": claim.needed,

@@ -51,7 +51,7 @@ from ansible.utils.unsafe_proxy import wrap_var
 from ansible.utils.vars import load_extra_vars
 
 from ..module_utils.errors import VirtfleetError
-from ..module_utils.variables import refuse_wrong_names
+from ..module_utils.variables import refuse_wrong
 
 
 class LookupModule(LookupBase):
@@ -64,7 +64,7 @@ class LookupModule(LookupBase):
         given = {name: self._value(name, extra, variables or {}) for name in known}
         given = {name: value for name, value in given.items() if value is not None}
         try:
-            refuse_wrong_names(known, given, extra)
+            refuse_wrong(known, given, extra)
         except VirtfleetError as error:
             raise AnsibleLookupError(str(error)) from None
         return [given]

@@ -40,6 +40,14 @@ def documents(spec: VmSpec, instance_id: str) -> dict[str, str]:
     }
 
 
+def wiped(files: Mapping[str, str]) -> dict[str, str]:
+    """A seed without what the user asked for.
+
+    It still tells the guest who it is: one that found no seed, or one of another instance, would set itself up anew.
+    """
+    return {**files, "user-data": "#cloud-config\n" + _json({})}
+
+
 def seed_digest(files: Mapping[str, str]) -> str:
     """What the seed volume is marked with, to see whether it holds these files."""
     return digest(dict(files))

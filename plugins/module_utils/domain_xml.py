@@ -156,6 +156,11 @@ def data_disk_xml(xml: str, data_disk: DiskDevice, monitors: Monitors, node: Nod
     return ET.tostring(disk, encoding="unicode")
 
 
+def seed_drive_xml(volume: str | None, monitors: Monitors, node: NodeConfig) -> str:
+    """The drive of the seed, as XML: with this volume in it, or empty."""
+    return ET.tostring(_seed_drive(ET.Element("devices"), volume, monitors, node), encoding="unicode")
+
+
 def disk_element(xml: str, volume: str) -> str:
     """The disk of a domain's XML that has this volume."""
     for disk in ET.fromstring(xml).findall("devices/disk"):
@@ -239,11 +244,17 @@ def _root_disk(devices: ET.Element, domain: Domain, node: NodeConfig) -> None:
 def _seed_disk(devices: ET.Element, domain: Domain, node: NodeConfig) -> None:
     # virtio-scsi, because the Debian cloud kernel has no AHCI driver and would not see a SATA CD-ROM.
     ET.SubElement(devices, "controller", type="scsi", model="virtio-scsi")
-    disk = ET.SubElement(devices, "disk", type="network", device="cdrom")
-    ET.SubElement(disk, "driver", name="qemu", type="raw")
-    _rbd_source(disk, domain.seed_volume, domain.monitors, node)
-    ET.SubElement(disk, "target", dev="sda", bus="scsi")
-    ET.SubElement(disk, "readonly")
+    _seed_drive(devices, domain.seed_volume, domain.monitors, node)
+
+
+def _seed_drive(devices: ET.Element, volume: str | None, monitors: Monitors, node: NodeConfig) -> ET.Element:
+    drive = ET.SubElement(devices, "disk", type="network" if volume else "file", device="cdrom")
+    ET.SubElement(drive, "driver", name="qemu", type="raw")
+    if volume:
+        _rbd_source(drive, volume, monitors, node)
+    ET.SubElement(drive, "target", dev="sda", bus="scsi")
+    ET.SubElement(drive, "readonly")
+    return drive
 
 
 def _data_disk(

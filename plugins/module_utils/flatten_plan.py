@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .errors import Conflict, NotFound, VirtfleetError
+from .errors import Conflict, NotFound
+from .ownership import refuse_elsewhere
 from .plan_types import Plan, Step, VolumeFacts
 
 
@@ -31,12 +32,7 @@ def decide_flatten(desired: Flat, root: VolumeFacts | None, owner: str | None) -
         VirtfleetError: the VM is another node's, or the volume another VM's, or there is none.
     """
     volume = desired.root_volume
-    if owner is not None and owner != desired.node:
-        raise VirtfleetError(
-            "in_use_elsewhere",
-            f"VM {desired.name} belongs to node {owner}, not to {desired.node}",
-            "Run this on its node.",
-        )
+    refuse_elsewhere(desired.name, owner, desired.node)
     if root is None:
         raise NotFound(f"Volume {volume} is not there", "If the VM was half-made, run create_vm.yml again.")
     if root.vm_id != desired.id:

@@ -184,7 +184,7 @@ class Hypervisor:
 
         def attach() -> None:
             domain = self._existing(name)
-            domain.attachDeviceFlags(disk(domain.XMLDesc()), _affect(defined, live))
+            domain.attachDeviceFlags(disk(domain.XMLDesc()), affect(defined, live))
 
         self._ask(f"attaching a disk to domain {name}", attach)
 
@@ -256,7 +256,8 @@ def _facts(domain: Any) -> DomainFacts:
     return DomainFacts(domain.UUIDString(), state, owned.id if owned else None, _view(definition), live)
 
 
-def _affect(defined: bool, live: bool) -> int:
+def affect(defined: bool, live: bool) -> int:
+    """libvirt's flags for a change of the definition, of the running domain, or of both."""
     config = libvirt.VIR_DOMAIN_AFFECT_CONFIG if defined else 0
     return int(config | (libvirt.VIR_DOMAIN_AFFECT_LIVE if live else 0))
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from .errors import VirtfleetError
+
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
@@ -32,3 +34,17 @@ class Ownership:
         """What to_bytes made."""
         data = json.loads(content)
         return cls(data["node"], data.get("moving_to"))
+
+
+def refuse_elsewhere(name: str, owner: str | None, node: str) -> None:
+    """Refuse to act on a VM that another node owns.
+
+    Args:
+        owner: as Ceph.owner reads it; a VM that moves belongs to neither node.
+    """
+    if owner not in (None, node):
+        raise VirtfleetError(
+            "in_use_elsewhere",
+            f"VM {name} belongs to node {owner}, not to {node}",
+            "Run this on its node; a VM changes its node by migration or recovery only.",
+        )

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
+from .ownership import refuse_elsewhere
 from .plan_changes import change_steps, new_disk_steps, refuse_to_shrink
 from .plan_types import GIB, STATES, Build, Desired, ImageFacts, Observed, Plan, Step, TrashedVolume, VolumeFacts
 
@@ -45,12 +46,7 @@ def _plan(desired: Desired, observed: Observed, steps: list[Step], restart: bool
 
 def _refuse_what_is_not_ours(desired: Desired, observed: Observed) -> None:
     """Nothing is adopted, changed or deleted that belongs to another VM or another node."""
-    if observed.owner is not None and observed.owner != desired.node:
-        raise VirtfleetError(
-            "in_use_elsewhere",
-            f"VM {desired.name} belongs to node {observed.owner}, not to {desired.node}",
-            "Run this on its node; a VM changes its node by migration or recovery only.",
-        )
+    refuse_elsewhere(desired.name, observed.owner, desired.node)
     problems = []
     domain = observed.domain
     if domain is not None and (domain.uuid != desired.id or domain.owned_id != desired.id):

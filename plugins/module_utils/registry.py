@@ -11,6 +11,7 @@ from typing import Any
 
 from . import registry_moves as moves
 from . import registry_rows as rows
+from . import registry_seeds as seeds
 from .errors import Conflict, NotFound, VirtfleetError
 from .placement import place, refuse_without_room
 from .registry_cache import CacheSettings, NodeCache
@@ -113,7 +114,8 @@ class Registry(RegistryConnection):
         if differences:
             raise Conflict(
                 f"VM {spec.name} is there and differs from what was asked for",
-                "Leave these values out to keep it as it is, or choose another name.",
+                "Leave these values out to keep it as it is, change them by resize_vm.yml, attach_disk.yml or"
+                " reseed_vm.yml, or choose another name.",
                 differences,
             )
         if row["made"]:
@@ -198,6 +200,32 @@ class Registry(RegistryConnection):
             claim = _claimed(cursor, name, lease, row)
             if claim.change.changed:
                 rows.event(cursor, row["id"], actor, "change", claim.change.difference())
+            return claim
+
+    def claim_seed(self, spec: VmSpec, default_keys: Sequence[str], actor: str, lease_seconds: int) -> Claim:
+        """Give a VM that is there another seed, and take its lease for writing it.
+
+        Args:
+            spec: name, ssh_authorized_keys, guest_user and user_data are read; of the first two what was given.
+            default_keys: those of a VM that was made without keys of its own.
+
+        Raises:
+            NotFound: there is none of this name.
+            Conflict: it is half-made, half-deleted or half-moved.
+            Invalid: its user-data was not given again.
+            VirtfleetError: busy.
+        """
+        with self._transaction() as cursor:
+            row = rows.existing(cursor, spec.name)
+            rows.refuse_leased(row)
+            rows.refuse_half_deleted(row)
+            rows.refuse_half_made(row)
+            rows.refuse_half_moved(row)
+            seeds.write(cursor, row, spec, default_keys)
+            lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, row["state"])
+            claim = _claimed(cursor, spec.name, lease, row)
+            if claim.change.changed:
+                rows.event(cursor, row["id"], actor, "reseed", claim.change.difference())
             return claim
 
     def claim_move(self, name: str, node: str | None, actor: str, lease_seconds: int) -> Claim:

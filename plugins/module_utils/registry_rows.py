@@ -379,7 +379,7 @@ _SHOWN = (
 
 _DIFFED = (
     "name", "project", "node", "state", "memory_mib", "vcpus", "disk_gib", "image", "tags", "step", "error",
-    "memory_max_mib", "vcpus_max", "disks", "protected",
+    "memory_max_mib", "vcpus_max", "disks", "protected", "guest_user", "ssh_authorized_keys", "seed_generation",
 )  # fmt: skip
 
 
@@ -391,8 +391,15 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
         "disks": row["spec"].get("disks", []),
         "networks": row["spec"].get("networks", [{"mac": row["mac"]}]),
     }
+    generation = row["spec"].get("seed_generation", 0)
+    seed = {
+        "guest_user": row["spec"].get("guest_user", DEFAULTS["guest_user"]),
+        "ssh_authorized_keys": row["spec"].get("ssh_authorized_keys", []),
+        "seed_generation": generation,
+        "instance_id": f"{row['id']}.{generation}" if generation else row["id"],
+    }
     console = f"virsh -c qemu:///system console {row['name']}"
-    return {key: row[key] for key in _SHOWN} | growable | {"console": console}
+    return {key: row[key] for key in _SHOWN} | growable | seed | {"console": console}
 
 
 def view(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -173,15 +173,6 @@ class VmRun:
         for snapshot in snapshots:
             store.remove(volume, snapshot)
 
-    def shut_down(self) -> None:
-        seconds = self.params["shutdown_timeout"]
-        if not self.hypervisor.shut_down(self.desired.name, seconds):
-            raise VirtfleetError(
-                "needs_consent",
-                f"The guest of {self.desired.name} did not shut down within {seconds} s",
-                "Wait and run again, or give force=true to cut its power.",
-            )
-
 
 EXECUTORS: dict[str, Callable[[VmRun, Step], None]] = {
     "take_ownership": lambda run, step: run.ceph.take_ownership(run.desired.id, run.desired.node),
@@ -207,7 +198,7 @@ EXECUTORS: dict[str, Callable[[VmRun, Step], None]] = {
     "start": lambda run, step: run.hypervisor.start(step.target),
     "resume": lambda run, step: run.hypervisor.resume(step.target),
     "suspend": lambda run, step: run.hypervisor.suspend(step.target),
-    "shut_down": lambda run, step: run.shut_down(),
+    "shut_down": lambda run, step: shut_down(run.hypervisor, step.target, run.params["shutdown_timeout"]),
     "power_off": lambda run, step: run.hypervisor.power_off(step.target),
     "shut_down_or_power_off": lambda run, step: run.hypervisor.shut_down_or_power_off(
         step.target, run.params["shutdown_timeout"]
@@ -252,6 +243,20 @@ def run_vm_module(module: AnsibleModule) -> None:
     # With the time for connecting.
     result["timings_ms"]["total"] = round((time.monotonic() - begin) * 1000)
     module.exit_json(**result)
+
+
+def shut_down(hypervisor: Hypervisor, name: str, seconds: int) -> None:
+    """Ask the guest to shut down.
+
+    Raises:
+        VirtfleetError: needs_consent, when it did not within the time.
+    """
+    if not hypervisor.shut_down(name, seconds):
+        raise VirtfleetError(
+            "needs_consent",
+            f"The guest of {name} did not shut down within {seconds} s",
+            "Wait and run again, or give force=true to cut its power.",
+        )
 
 
 def carry_out(plan: Plan, execute: Callable[[Step], None]) -> dict[str, int]:

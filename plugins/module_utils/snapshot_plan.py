@@ -16,6 +16,7 @@ from typing import Any
 
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
 from .field_reader import name_problem
+from .ownership import refuse_elsewhere
 from .plan_types import DomainFacts, Plan, Step
 
 SNAPSHOT_STATES = ("present", "absent", "rolled_back")
@@ -232,12 +233,7 @@ def clear_snapshots(plan: Plan, volumes: Iterable[Volume], records: Mapping[str,
 
 def _domain(wish: Wish, seen: SeenVm) -> DomainFacts:
     """The VM's domain, if everything is there and this VM's."""
-    if seen.owner is not None and seen.owner != wish.node:
-        raise VirtfleetError(
-            "in_use_elsewhere",
-            f"VM {wish.name} belongs to node {seen.owner}, not to {wish.node}",
-            "Run this on its node.",
-        )
+    refuse_elsewhere(wish.name, seen.owner, wish.node)
     if seen.domain is None or all(volume.name != wish.root_volume for volume in seen.volumes):
         raise NotFound(
             f"VM {wish.name} is not there with its domain and volumes on node {wish.node}",

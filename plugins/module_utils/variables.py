@@ -17,12 +17,12 @@ SETTING_PREFIXES = (
 )  # fmt: skip
 
 
-def refuse_wrong_names(known: Mapping[str, Mapping[str, Any]], given: Collection[str], extra: Collection[str]) -> None:
-    """Refuse what is misspelt or missing.
+def refuse_wrong(known: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any], extra: Collection[str]) -> None:
+    """Refuse what is misspelt, missing, or none of the values that there are.
 
     Args:
-        known: the variables by name; `required` says which must be given.
-        given: the names of those that have a value.
+        known: the variables by name; `required` says which must be given, `choices` what they can be.
+        given: those that have a value.
         extra: the names that the user gave explicitly.
 
     Raises:
@@ -34,6 +34,11 @@ def refuse_wrong_names(known: Mapping[str, Mapping[str, Any]], given: Collection
         f"variable {name} is missing ({variable['description'].rstrip('.')})"
         for name, variable in known.items()
         if variable.get("required") and name not in given
+    ]
+    problems += [
+        f"{name} {given[name]!r} is none of {', '.join(variable['choices'])}"
+        for name, variable in known.items()
+        if name in given and "choices" in variable and given[name] not in variable["choices"]
     ]
     if problems:
         raise Invalid(problems)

@@ -41,6 +41,8 @@ options:
       - V(migrate) reserves room on C(node) of O(request) too, or on the node with the most room.
       - V(undelete) takes the one of this name that was deleted last back.
       - V(change) gives it other sizes, data disks or protection, by O(request).
+      - V(reseed) gives it another seed, by C(ssh_authorized_keys), C(guest_user), C(user_data) and what goes into that
+        of O(request).
       - V(delete) and V(rollback) are refused for one that is protected.
     type: str
     choices:
@@ -54,6 +56,8 @@ options:
       - delete
       - undelete
       - change
+      - reseed
+      - seal
       - snapshot
       - rollback
       - remove_snapshot

@@ -44,6 +44,7 @@ class RegistryAction(ActionBase):
 
     Attributes:
         flavors: the named sizes of the inventory (vm_flavors).
+        default_keys: the public keys of the inventory (vm_ssh_authorized_keys).
     """
 
     TRANSFERS_FILES = False
@@ -60,6 +61,7 @@ class RegistryAction(ActionBase):
         _validation, arguments = self.validate_argument_spec(self.ARGUMENT_SPEC)
         check = boolean(self._task.check_mode)
         self.flavors: dict[str, Any] = self._templar.template(variables.get("vm_flavors") or {})
+        self.default_keys: list[str] = self._templar.template(variables.get("vm_ssh_authorized_keys") or [])
         try:
             with Registry(self._settings(variables), Display().warning, check) as registry:
                 result |= self.act(registry, arguments, _actor(variables))

@@ -16,7 +16,7 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import 
     volumes,
     with_hardware,
 )
-from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Backend, Conflict
+from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Backend, Conflict, VirtfleetError
 from ansible_collections.virtfleet.cloud.plugins.module_utils.plan_types import (
     GIB,
     DomainFacts,
@@ -43,6 +43,7 @@ class World:
     guest_obeys: bool = True
     links: frozenset[tuple[str, str]] = frozenset({("network", "default"), ("bridge", "br0")})
     tags_vlans: bool = True
+    first_boots: list[str] = field(default_factory=list)
     mutations: list[str] = field(default_factory=list)
     fail_at: str | None = None
 
@@ -297,3 +298,23 @@ class FakeHypervisor:
         self._existing(name)
         self.world.mutate("undefine")
         del self.world.domains[name]
+
+
+class FakeSeedHypervisor(FakeHypervisor):
+    """SeedHypervisor over a World; the first boot of its guests is over, if they obey."""
+
+    def change_medium(self, name: str, drive: str, defined: bool, live: bool) -> None:
+        domain = self._existing(name)
+        held = volumes(f"<domain><devices>{drive}</devices></domain>")
+        self.world.mutate("change_medium")
+        for side, wanted in (("defined", defined), ("live", live)):
+            view = getattr(domain, side)
+            if wanted:
+                rest = {volume: target for volume, target in view.volumes.items() if target != "sda"}
+                domain = replace(domain, **{side: replace(view, volumes={**rest, **held})})
+        self.world.domains[name] = domain
+
+    def wait_for_first_boot(self, name: str, instance_id: str, seconds: int) -> None:
+        self.world.first_boots.append(instance_id)
+        if not self.world.guest_obeys:
+            raise VirtfleetError("timeout", f"The guest of {name} has not told within {seconds} s")

@@ -11,14 +11,21 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.virtfleet.cloud.plugins.module_utils import run, run_trash
+from ansible_collections.virtfleet.cloud.plugins.module_utils import run, run_seed, run_trash
 from ansible_collections.virtfleet.cloud.plugins.modules import (
+    virt_rbd_seed,
     virt_rbd_trash,
     virt_rbd_vm,
     virt_rbd_vm_info,
     virt_rbd_vms,
 )
-from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph, FakeHypervisor, FakeTrash, World
+from ansible_collections.virtfleet.cloud.tests.unit.doubles import (
+    FakeCeph,
+    FakeHypervisor,
+    FakeSeedHypervisor,
+    FakeTrash,
+    World,
+)
 from ansible_collections.virtfleet.cloud.tests.unit.doubles_snapshot import FakeStore, SnapshotWorld
 
 NODE = {
@@ -49,6 +56,7 @@ def run_module(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     for module in (run, run_trash):
         monkeypatch.setattr(module, "Trash", FakeTrash)
     monkeypatch.setattr(run, "Hypervisor", lambda _uri: FakeHypervisor(world))
+    monkeypatch.setattr(run_seed, "SeedHypervisor", lambda _uri: FakeSeedHypervisor(world))
     monkeypatch.setattr(run, "SnapshotStore", FakeStore)
 
     def call(main: Callable[[], None], check: bool = False, **arguments: Any) -> dict[str, Any]:
@@ -79,3 +87,8 @@ def trash_module(run_module: Runner, node_config: str) -> Runner:
 @pytest.fixture
 def vms_module(run_module: Runner, node_config: str) -> Runner:
     return lambda check=False, **arguments: run_module(virt_rbd_vms.main, check, node_config=node_config, **arguments)
+
+
+@pytest.fixture
+def seed_module(run_module: Runner, node_config: str) -> Runner:
+    return lambda check=False, **arguments: run_module(virt_rbd_seed.main, check, node_config=node_config, **arguments)
