@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a guest is set up with: two interfaces with static addresses, a seed that is wiped, another one that is locked."""
+"""What a guest is set up with: interfaces with static addresses, a seed that is wiped, another that is locked."""
 
 from __future__ import annotations
 
