@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,25 @@ def test_what_was_asked_for_is_kept_with_domain_and_volume(lab: Lab, tmp_path: P
     node = lab.vms(tmp_path)["test-1"]["Node"]
     digest = lab.on("node-1", "rbd", "image-meta", "get", f"{POOL}/test-1.root", "virtfleet.request_sha256").strip()
     assert f'request-sha256="{digest}"' in lab.on(node, "virsh", "dumpxml", "test-1").replace("'", '"')
+
+
+def test_the_guest_is_in_the_inventory_and_answers(lab: Lab) -> None:
+    inventory = str(lab.inventory.parent / "vms.virtfleet.yml")
+    environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    for command, shown in {
+        ("ansible-inventory", "--graph", "state_running"): "--test-1",
+        ("ansible", "test-1", "-m", "ansible.builtin.ping"): "pong",
+    }.items():
+        done = subprocess.run(
+            [*command, "-i", inventory],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0 and shown in done.stdout, done.stdout + done.stderr
 
 
 def test_the_hosts_take_at_most_four_gib_without_guests(lab: Lab) -> None:

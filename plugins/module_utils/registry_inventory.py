@@ -1,0 +1,68 @@
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Adapter for the registry in PostgreSQL: all VMs at once, as an inventory needs them. Runs on the controller only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .registry_connection import RegistryConnection
+
+# What a host's variables are called, and what they are in a row of vm joined with its node.
+VARIABLES = {
+    "vm_id": "vm.id::text",
+    "vm_project": "vm.project",
+    "vm_node": "vm.node",
+    "vm_node_address": "node.address",
+    "vm_state": "vm.state",
+    "vm_memory_mib": "vm.memory_mib",
+    "vm_vcpus": "vm.vcpus",
+    "vm_disk_gib": "vm.disk_gib",
+    "vm_image": "vm.image",
+    "vm_mac": "vm.mac::text",
+    "vm_ip": "host(vm.ip)",
+    "vm_tags": "vm.tags",
+    "vm_protected": "vm.protected",
+    "vm_guest_user": "coalesce(vm.spec ->> 'guest_user', 'debian')",
+    "vm_created_at": """to_char(vm.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""",
+}
+
+# Ansible takes letters, digits and underscores in the names of groups.
+_GROUPS = r"""ARRAY(
+    SELECT regexp_replace(word, '[^A-Za-z0-9_]', '_', 'g')
+    FROM unnest(ARRAY['node_' || vm.node, 'state_' || vm.state, 'project_' || vm.project, 'image_' || vm.image]
+                || ARRAY(SELECT 'tag_' || tag FROM unnest(vm.tags) AS tag)) AS word)"""
+
+_FILTERS = {
+    "projects": "vm.project = ANY(%(projects)s)",
+    "states": "vm.state = ANY(%(states)s)",
+    "nodes": "vm.node = ANY(%(nodes)s)",
+    "tags": "vm.tags && %(tags)s",
+}
+
+
+class InventoryReader(RegistryConnection):
+    """Reads what an inventory is made of. Raises what RegistryConnection does."""
+
+    def rows(self, filters: Mapping[str, Sequence[str]]) -> list[list[Any]]:
+        """The VMs that are not deleted, by name.
+
+        Args:
+            filters: some of projects, states, nodes and tags, each a list of which one has to match; empty ones are
+                left out.
+
+        Returns:
+            For each its name, its groups, and the values of VARIABLES in their order.
+        """
+        given = {name: list(values) for name, values in filters.items() if values}
+        where = "".join(f" AND {_FILTERS[name]}" for name in given)
+        columns = ", ".join([f"to_jsonb({_GROUPS})", *VARIABLES.values()])
+        with self._transaction(plain=True) as cursor:
+            cursor.execute(
+                f"SELECT vm.name, {columns} FROM vm JOIN node ON node.name = vm.node"
+                f" WHERE vm.state <> 'deleted'{where} ORDER BY vm.name",
+                given,
+            )
+            return [list(row) for row in cursor.fetchall()]
