@@ -21,6 +21,7 @@ class ActionModule(RegistryAction):
         "node": {"type": "str"},
         "state": {"type": "str"},
         "location": {"type": "bool", "default": False},
+        "history": {"type": "int", "default": 0},
     }
 
     def act(self, registry: Registry, arguments: dict[str, Any], actor: str) -> dict[str, Any]:
@@ -28,6 +29,8 @@ class ActionModule(RegistryAction):
         if arguments["location"]:
             node, source = registry.location(arguments["name"] or "")
             return {"changed": False, "node": node, "source": source}
+        if arguments["history"] > 0:
+            return {"changed": False, "events": registry.history(arguments["name"] or "", arguments["history"])}
         filters = {key: arguments[key] for key in ("name", "project", "node", "state")}
         vms = registry.vms(filters)
         if not vms and arguments["name"] is not None:

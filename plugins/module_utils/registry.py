@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from . import registry_history as history
 from . import registry_moves as moves
 from . import registry_rows as rows
 from . import registry_seeds as seeds
@@ -273,9 +274,9 @@ class Registry(RegistryConnection):
         recorded = rows.existing(cursor, record.name)
         change = Change(rows.view(row), rows.view(recorded))
         if change.changed or record.error:
-            moved = {"node": record.node} if recorded["node"] != row["node"] else {}
-            what = "migrated" if moved else (record.state or "record")
-            rows.event(cursor, row["id"], actor, "failed" if record.error else what, dict(record.error or moved))
+            what = "migrated" if recorded["node"] != row["node"] else (record.state or "record")
+            detail = dict(record.error or change.difference())
+            rows.event(cursor, row["id"], actor, "failed" if record.error else what, detail)
         if record.event and not record.error:
             rows.event(cursor, row["id"], actor, record.event, record.detail)
         return rows.shown(recorded), change, rows.node(cursor, recorded["node"])
@@ -321,6 +322,18 @@ class Registry(RegistryConnection):
         with self._transaction() as cursor:
             cursor.execute(f"SELECT {rows.COLUMNS} FROM vm WHERE state <> 'deleted'{where} ORDER BY name", given)
             return [rows.shown(row) for row in cursor.fetchall()]
+
+    def history(self, name: str, limit: int) -> list[dict[str, Any]]:
+        """What happened to all VMs that have or had this name, the last things first.
+
+        Returns:
+            For each: id, at (UTC), vm_id, actor, action and detail; a change of the row tells from what to what.
+
+        Raises:
+            NotFound: there never was one.
+        """
+        with self._transaction() as cursor:
+            return history.of_name(cursor, name, limit)
 
     def put_node(self, name: str, address: str, vcpus: int, memory_mib: int) -> Change:
         """Register a node, or bring its address and capacity up to date."""

@@ -40,6 +40,10 @@ options:
     description: Return only the node of O(name), from Redis where it is there, else from PostgreSQL.
     type: bool
     default: false
+  history:
+    description: Return so many of the last events of O(name) instead, also of VMs of this name that are deleted.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -52,7 +56,14 @@ EXAMPLES = r"""
 RETURN = r"""
 vms:
   description: The VMs, sorted by name.
-  returned: success, unless O(location=true)
+  returned: success, unless O(location) or O(history) is given
+  type: list
+  elements: dict
+events:
+  description:
+    - What happened, the last things first, each with C(id), C(at) (UTC), C(vm_id), C(actor), C(action) and C(detail).
+    - The detail of a change of the VM has for each field what it was and what it became.
+  returned: O(history) is more than 0
   type: list
   elements: dict
 node:

@@ -73,11 +73,13 @@ def inventory(settings: Settings, sql: Sql, tmp_path: Path) -> Inventory:
 @pytest.fixture
 def fleet(registry: Registry) -> Registry:
     """Two VMs, one of which runs and has an address."""
-    for name, given in {
-        "web-1": {"tags": ["web", "a.b"], "project": "shop", "guest_user": "ann", "node": "n1"},
-        "db-1": {"node": "n2"},
-    }.items():
-        claim = registry.claim_new(parse_request({"name": name, **given}), "ann@desk", 60)
+    requests: list[dict[str, Any]] = [
+        {"name": "web-1", "tags": ["web", "a.b"], "project": "shop", "guest_user": "ann", "node": "n1"},
+        {"name": "db-1", "node": "n2"},
+    ]
+    for request in requests:
+        name = request["name"]
+        claim = registry.claim_new(parse_request(request), "ann@desk", 60)
         registry.record(Record(name, claim.lease or "", "running" if name == "web-1" else "stopped"), "ann@desk")
     registry.refresh([{"id": registry.vms({"name": "web-1"})[0]["id"], "state": "running", "ip": "192.0.2.7"}])
     return registry

@@ -48,7 +48,7 @@ def test_a_move_is_claimed_and_recorded(registry: Registry, sql: Sql) -> None:
     assert registry.location("test-1")[0]["name"] == "n2"
     assert sql("SELECT spec ? 'moving_to' FROM vm") == [(False,)]
     events = sql("SELECT action, detail->>'to', detail->>'node' FROM event ORDER BY id DESC LIMIT 2")
-    assert events == [("migrated", None, "n2"), ("migrate", "n2", None)]
+    assert events == [("migrated", None, '["n1", "n2"]'), ("migrate", "n2", None)]
 
 
 def test_to_the_node_that_it_is_on_needs_nothing(registry: Registry) -> None:
