@@ -9,24 +9,25 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from . import cloud_init, domain_xml
-from .ceph import Ceph
+from .ceph import Ceph, Marks
 from .ceph_snapshot import SnapshotStore
 from .ceph_trash import Trash
+from .clone_plan import cloned_snapshot, source_snapshots
 from .cloud_config import parse_user_data
 from .console_log import console_tail
 from .errors import NotFound, VirtfleetError
 from .hypervisor import Hypervisor
 from .node_config import read_node_config
 from .plan import decide
-from .plan_types import Build, Desired, Hardware, Observed, Plan, Sizes, Step, VolumeFacts
+from .plan_types import Build, Desired, Hardware, Observed, Plan, Sizes, SourceSnapshot, Step, VolumeFacts
 from .snapshot_plan import clear_snapshots
-from .spec import VmSpec, digest, parse_disks, parse_request
+from .spec import Source, VmSpec, digest, parse_disks, parse_request
 
 DAY_SECONDS = 86400
 
@@ -48,7 +49,8 @@ class VmRun:
         params = self.params
         build = None
         if self.spec is not None:
-            build = Build(self.spec.image, self.spec.disk_gib, cloud_init.seed_digest(self.seed_files))
+            seed = cloud_init.seed_digest(self.seed_files)
+            build = Build(self.spec.image, self.spec.disk_gib, seed, self.spec.source)
         return Desired(
             sizes=self._sizes(),
             allow_power_cycle=params["allow_power_cycle"],
@@ -85,9 +87,18 @@ class VmRun:
             others=self._others(domain is not None),
             root=self.ceph.volume(desired.root_volume),
             seed=self.ceph.volume(desired.seed_volume),
-            image=self.ceph.image(desired.build.image) if desired.build else None,
+            image=self.ceph.image(desired.build.image) if desired.build and not desired.build.source else None,
             owner=self.ceph.owner(desired.id),
+            unnamed=self.ceph.unnamed(desired.id) if desired.state == "absent" else (),
+            snapshots=self._source_snapshots() if domain is None else (),
         )
+
+    def _source_snapshots(self) -> tuple[SourceSnapshot, ...]:
+        """The snapshots of the VM that this one is to be cloned from."""
+        source = self.desired.build.source if self.desired.build else None
+        if source is None or self.desired.state == "absent":
+            return ()
+        return source_snapshots(source, *SnapshotStore(self.ceph).volumes(source.name, source.id, clones=False))
 
     def _others(self, there: bool) -> Mapping[str, VolumeFacts]:
         """The volumes beside root and seed; the pool is not listed where only those asked for matter."""
@@ -108,6 +119,10 @@ class VmRun:
         """The digest of what was asked for, kept with the domain and with the root volume."""
         sizes = self.desired.sizes
         return digest([sizes.hardware and asdict(sizes.hardware), [disk.as_dict() for disk in sizes.disks or ()]])
+
+    @property
+    def marks(self) -> Marks:
+        return Marks(self.desired.id, self.request_sha256)
 
     def domain_xml(self) -> str:
         """The XML of this VM's domain."""
@@ -182,6 +197,9 @@ EXECUTORS: dict[str, Callable[[VmRun, Step], None]] = {
     "grow_online": lambda run, step: run.hypervisor.grow_online(
         run.desired.name, step.target, step.detail["size_bytes"]
     ),
+    "clone_volume": lambda run, step: run.ceph.clone_volume(
+        step.detail["volume"], step.detail["snapshot"], step.target, step.detail["size_bytes"], run.marks
+    ),
     "create_disk": lambda run, step: run.ceph.create_disk(step.target, step.detail["size_bytes"], run.desired.id),
     "attach": lambda run, step: run.attach(step),
     "detach": lambda run, step: run.detach(step),
@@ -217,7 +235,11 @@ def bring_about(
     """
     begin = time.monotonic()
     run = VmRun(params, node, ceph, hypervisor)
-    plan = run.decide()
+    try:
+        plan = run.decide()
+    except VirtfleetError as error:
+        error.untouched = True
+        raise
     timings = {"observe": round((time.monotonic() - begin) * 1000)}
     if not check:
         timings |= carry_out(plan, lambda step: EXECUTORS[step.action](run, step))
@@ -225,6 +247,7 @@ def bring_about(
     return {
         "changed": plan.changed,
         "vm": vm_view(run, plan),
+        "snapshot": cloned_snapshot(run.desired, plan),
         "actions": plan.actions,
         "restart_required": plan.restart_required,
         "diff": {"before": plan.before, "after": plan.after},
@@ -239,7 +262,7 @@ def run_vm_module(module: AnsibleModule) -> None:
         with adapters(module) as (node, ceph, hypervisor):
             result = bring_about(module.params, node, ceph, hypervisor, module.check_mode)
     except VirtfleetError as error:
-        fail(module, error)
+        fail(module, error, untouched=error.untouched)
     # With the time for connecting.
     result["timings_ms"]["total"] = round((time.monotonic() - begin) * 1000)
     module.exit_json(**result)
@@ -325,7 +348,7 @@ def _requested(params: dict[str, Any]) -> VmSpec | None:
     """The VM to build where it is missing, or None when only an existing one is to be acted on."""
     if params["image"] is None:
         return None
-    return parse_request(
+    spec = parse_request(
         {
             "name": params["name"],
             "project": params["project"],
@@ -341,3 +364,4 @@ def _requested(params: dict[str, Any]) -> VmSpec | None:
             "disks": params["disks"],
         }
     )
+    return replace(spec, source=Source(**params["source"])) if params["source"] else spec

@@ -33,6 +33,14 @@ VM_OPTIONS: dict[str, Any] = {
             "serial": {"type": "str"},
         },
     },
+    "source": {
+        "type": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "id": {"type": "str", "required": True},
+            "snapshot": {"type": "str"},
+        },
+    },
     "remove_detached": {"type": "bool", "default": False},
     "allow_power_cycle": {"type": "bool", "default": False},
     "mac": {"type": "str"},

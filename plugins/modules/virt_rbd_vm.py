@@ -98,6 +98,23 @@ options:
       serial:
         description: What the guest finds it by in C(/dev/disk/by-id), at most 20 characters. Default is the name.
         type: str
+  source:
+    description:
+      - Clone the volumes from a snapshot of another VM instead of making them from O(image), which is only noted then.
+      - Every disk has to be in the snapshot, and may be larger than there. The volumes hang on it until they are flat.
+    type: dict
+    suboptions:
+      name:
+        description: Name of that VM. It may run, on any node.
+        type: str
+        required: true
+      id:
+        description: Its UUID.
+        type: str
+        required: true
+      snapshot:
+        description: A whole snapshot that M(virtfleet.cloud.virt_rbd_snapshot) made of it. Default is the newest.
+        type: str
   remove_detached:
     description: Move the volumes of data disks that are detached to the trash instead of keeping them.
     type: bool
@@ -168,6 +185,17 @@ EXAMPLES = r"""
     disks: [{name: data, size_gib: 20}]
     allow_power_cycle: true
 
+- name: Clone another VM from it
+  virtfleet.cloud.virt_rbd_vm:
+    name: test-2
+    id: 1a0f4c0e-3e5a-4f51-8f0a-5d1f7c2b9d22
+    source: {name: test-1, id: 6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11, snapshot: before-upgrade}
+    image: debian-13
+    memory_mib: 1024
+    vcpus: 2
+    disk_gib: 10
+    mac: "52:54:00:12:34:57"
+
 - name: Delete it; its volumes stay in the trash for a week
   virtfleet.cloud.virt_rbd_vm:
     name: test-1
@@ -187,9 +215,18 @@ actions:
   type: list
   elements: str
   sample: [take_ownership test-1, clone test-1.root, write_seed test-1.seed, define test-1, start test-1]
+snapshot:
+  description: The snapshot of O(source) that the VM was cloned from.
+  returned: success
+  type: str
+  sample: before-upgrade
 restart_required:
   description: Whether a part of a change is only seen after the VM was stopped and started.
   returned: success
+  type: bool
+untouched:
+  description: Whether it is known that nothing was done.
+  returned: failure
   type: bool
 timings_ms:
   description: Milliseconds that each action took, and the total.
