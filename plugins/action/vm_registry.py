@@ -49,6 +49,7 @@ class ActionModule(RegistryAction):
         "vm_node": {"type": "str"},
         "address_kept": {"type": "bool", "default": True},
         "snapshot": {"type": "str"},
+        "undo": {"type": "dict"},
         "step": {"type": "str"},
         "error": {"type": "dict"},
         "event": {"type": "str"},
@@ -76,6 +77,7 @@ class ActionModule(RegistryAction):
                 node=arguments["vm_node"],
                 address_kept=arguments["address_kept"],
                 snapshot=arguments["snapshot"],
+                undo=arguments["undo"],
             )
             vm, change = registry.record(record, actor)
             # A failure is told to the VM's history even where the row says the same already.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ _VM_ID = "virtfleet.vm_id"
 _SEED = "virtfleet.seed_sha256"
 _REQUEST = "virtfleet.request_sha256"
 _CONNECT_SECONDS = 10
+_MAKE_ROOM = "Make room ('ceph df', 'ceph osd pool get-quota')"
 # Options of librados, which waits for ever without them; in seconds.
 TIMEOUTS = {
     "client_mount_timeout": str(_CONNECT_SECONDS),
@@ -69,6 +71,8 @@ class Ceph:
             )
             self._cluster.connect(timeout=_CONNECT_SECONDS)
             self.ioctx: Any = self._cluster.open_ioctx(pool)
+            # In a full pool what needs room then fails at once, instead of waiting for it, and removing still works.
+            self.ioctx.set_osdmap_full_try()
         self._rbd: Any = rbd.RBD()
         self._monitors: tuple[tuple[str, int], ...] = ()
         self._answers = True
@@ -96,6 +100,15 @@ class Ceph:
             raise Backend(f"Ceph does not describe its pools: {text}")
         flags = [pool["flags_names"] for pool in json.loads(output)["pools"] if pool["pool_name"] == self.pool]
         return "full" in flags[0].split(",")
+
+    def refuse_full(self, outcome: str) -> None:
+        """no_capacity, where the pool takes no more data.
+
+        Args:
+            outcome: what that means, to be told.
+        """
+        if self.pool_is_full():
+            raise VirtfleetError("no_capacity", f"Pool {self.pool} is full", f"{_MAKE_ROOM}; {outcome}.")
 
     def monitors(self) -> tuple[tuple[str, int], ...]:
         """Address and port (messenger v1, which every libvirt speaks) of all monitors, asked for once."""
@@ -306,7 +319,11 @@ def as_our_errors(doing: str) -> Iterator[None]:
     except rbd.ImageHasSnapshots as error:
         raise Conflict(f"Ceph refused while {doing}: {error}", "Remove its snapshots first.") from None
     except (rados.Error, rbd.Error) as error:
-        code: Mapping[str, Any] = getattr(error, "__dict__", {})
-        if "timed out" in str(error).lower() or code.get("errno") == 110:
+        number = getattr(error, "errno", None)
+        if number in (errno.ENOSPC, errno.EDQUOT):
+            raise VirtfleetError(
+                "no_capacity", f"Ceph has no room while {doing}", f"{_MAKE_ROOM} and run again."
+            ) from None
+        if "timed out" in str(error).lower() or number == errno.ETIMEDOUT:
             raise Unreachable(f"Ceph did not answer while {doing}: {error}", "Check 'ceph -s'.") from None
         raise Backend(f"Ceph failed while {doing}: {error}", "Check 'ceph -s' and run again.") from None

@@ -197,10 +197,11 @@ def _absent(desired: Desired, observed: Observed) -> list[Step]:
     volumes = {desired.seed_volume: observed.seed, **ours, desired.root_volume: observed.root}
     for name, volume in volumes.items():
         if volume is not None:
-            if domain is None and volume.watchers:
+            # A QEMU that runs has each of its volumes open once.
+            if volume.watchers > (domain is not None and domain.state != "stopped"):
                 raise VirtfleetError(
                     "in_use_elsewhere",
-                    f"volume {name} is in use by a client on another node",
+                    f"volume {name} is in use by another client",
                     "Find it with 'rbd status'; nothing that is open is deleted.",
                 )
             steps.append(Step("remove" if desired.purge else "trash", name))

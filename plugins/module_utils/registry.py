@@ -267,6 +267,8 @@ class Registry(RegistryConnection):
     @staticmethod
     def _record(cursor: Any, record: Record, actor: str) -> tuple[dict[str, Any], Change, dict[str, str]]:
         row = rows.leased(cursor, record.name, record.lease)
+        if record.undo and record.error:
+            rows.undo(cursor, row, record.undo)
         rows.write_record(cursor, row["id"], record)
         recorded = rows.existing(cursor, record.name)
         change = Change(rows.view(row), rows.view(recorded))

@@ -29,6 +29,7 @@ class Record:
     Attributes:
         event: what was done to it that its row does not show, for its history; with `detail`.
         snapshot: what it was cloned from, where that was left open.
+        undo: the VM as it was shown before a change that was refused, to be so again.
         node: where it moved to; None where it did not move.
         address_kept: whether its address is still the one that is recorded.
     """
@@ -43,6 +44,7 @@ class Record:
     node: str | None = None
     address_kept: bool = True
     snapshot: str | None = None
+    undo: Mapping[str, Any] | None = None
 
 
 def _lease(actor: str) -> str:
@@ -333,6 +335,19 @@ def change(cursor: Any, row: Mapping[str, Any], spec: VmSpec) -> None:
         """UPDATE vm SET memory_mib = %s, vcpus = %s, disk_gib = %s, protected = %s, spec = spec || %s,
                updated_at = now() WHERE id = %s""",
         (spec.memory_mib, spec.vcpus, spec.disk_gib, spec.protected, json.dumps(_growable(spec)), row["id"]),
+    )
+
+
+def undo(cursor: Any, row: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    """Give a VM the sizes and data disks back that it had, as `view` showed them."""
+    growable = {key: before[key] for key in ("memory_max_mib", "vcpus_max", "disks")}
+    cursor.execute(
+        """UPDATE vm SET memory_mib = %s, vcpus = %s, disk_gib = %s, protected = %s, spec = spec || %s WHERE id = %s""",
+        (
+            *(before[key] for key in ("memory_mib", "vcpus", "disk_gib", "protected")),
+            json.dumps(growable),
+            row["id"],
+        ),
     )
 
 

@@ -30,6 +30,7 @@ from .snapshot_plan import clear_snapshots
 from .spec import Source, VmSpec, digest, parse_disks, parse_request
 
 DAY_SECONDS = 86400
+NEEDS_ROOM = ("clone", "clone_volume", "create_disk", "grow", "grow_online", "write_seed")
 
 
 class VmRun:
@@ -111,6 +112,9 @@ class VmRun:
     def decide(self) -> Plan:
         """The plan; what is removed for good loses its snapshots first."""
         plan = decide(self.desired, self.observe())
+        if any(step.action in NEEDS_ROOM for step in plan.steps):
+            # A QEMU that is to grow a volume would wait for room with its libvirt.
+            self.ceph.refuse_full("nothing was done")
         removed = [step.target for step in plan.steps if step.action == "remove"]
         return clear_snapshots(plan, *SnapshotStore(self.ceph).read(removed, clones=True)) if removed else plan
 
@@ -168,11 +172,13 @@ class VmRun:
     def detach(self, step: Step) -> None:
         name = self.desired.name
         if not self.hypervisor.detach(name, step.target, step.detail["defined"], step.detail["live"]):
-            raise VirtfleetError(
+            refused = VirtfleetError(
                 "timeout",
                 f"The guest of {name} does not let go of {step.target}",
                 "Unmount it in the guest, wait until the guest has booted, and run again; nothing was removed.",
             )
+            refused.untouched = True
+            raise refused
 
     def remove_snapshots(self, volume: str, snapshots: list[str]) -> None:
         store = SnapshotStore(self.ceph)
@@ -271,9 +277,13 @@ def run_vm_module(module: AnsibleModule) -> None:
 def carry_out(plan: Plan, execute: Callable[[Step], None]) -> dict[str, int]:
     """Do every step; the milliseconds that each action took."""
     timings: dict[str, int] = {}
-    for step in plan.steps:
+    for number, step in enumerate(plan.steps):
         begin = time.monotonic()
-        execute(step)
+        try:
+            execute(step)
+        except VirtfleetError as error:
+            error.untouched = error.untouched and number == 0
+            raise
         timings[step.action] = timings.get(step.action, 0) + round((time.monotonic() - begin) * 1000)
     return timings
 

@@ -89,6 +89,9 @@ options:
   snapshot:
     description: With O(state=recorded), the snapshot that the VM was cloned from, to be kept where it was left open.
     type: str
+  undo:
+    description: With O(error), the VM as C(diff.before) of the claim of a change showed it, to be so again.
+    type: dict
   step:
     description: With O(state=recorded), what failed.
     type: str

@@ -17,7 +17,7 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import 
     volumes,
     with_hardware,
 )
-from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Backend, Conflict
+from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Backend, Conflict, VirtfleetError
 from ansible_collections.virtfleet.cloud.plugins.module_utils.plan_types import (
     GIB,
     DomainFacts,
@@ -43,6 +43,7 @@ class World:
     domains: dict[str, DomainFacts] = field(default_factory=dict)
     xml: dict[str, str] = field(default_factory=dict)
     guest_obeys: bool = True
+    full: bool = False
     mutations: list[str] = field(default_factory=list)
     fail_at: str | None = None
 
@@ -63,6 +64,10 @@ class FakeCeph:
 
     def __exit__(self, *_unused: object) -> None:
         pass
+
+    def refuse_full(self, outcome: str) -> None:
+        if self.world.full:
+            raise VirtfleetError("no_capacity", "full", outcome)
 
     def monitors(self) -> tuple[tuple[str, int], ...]:
         return (("10.0.0.1", 6789),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,44 @@ def test_info_reports_the_end_of_the_console_log(
     (tmp_path / "a-console.log").write_bytes(b"one\r\ntwo\r\n\xff three")
     (vm,) = info_module(console_lines=2, node_config=node_config)["vms"]
     assert vm["console_log"] == ["two", "\ufffd three"]
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted"),
+    [
+        ([], VM),
+        ([VM], {**EXISTING, "state": "present", "disk_gib": 11}),
+        ([VM], {**EXISTING, "state": "present", "disks": [{"name": "data", "size_gib": 1}]}),
+    ],
+)
+def test_a_full_pool_refuses_what_needs_room_and_lets_the_rest_pass(
+    vm_module: Runner, world: World, before: list[dict[str, Any]], wanted: dict[str, Any]
+) -> None:
+    for arguments in before:
+        vm_module(**arguments)
+    world.mutations.clear()
+    world.full = True
+    for check in (True, False):
+        refused = vm_module(check=check, **wanted)
+        assert refused["error"]["code"] == "no_capacity" and refused["untouched"]
+    assert world.mutations == []
+    assert not before or vm_module(**EXISTING, state="stopped")["changed"]
+    assert not before or vm_module(**EXISTING, state="absent")["changed"]
+
+
+def test_a_disk_that_the_guest_holds_leaves_everything(vm_module: Runner, world: World) -> None:
+    vm_module(**VM, disks=[{"name": "data", "size_gib": 1}])
+    world.guest_obeys = False
+    refused = vm_module(**EXISTING, state="present", disks=[])
+    assert refused["error"]["code"] == "timeout" and refused["untouched"]
+    half = vm_module(**EXISTING, state="present", disks=[], memory_mib=256, vcpus=1)
+    assert half["error"]["code"] == "timeout" and not half["untouched"]
+
+
+@pytest.mark.parametrize("state", ["stopped", "running"])
+def test_a_volume_that_somebody_else_has_open_is_not_deleted(vm_module: Runner, world: World, state: str) -> None:
+    vm_module(**{**VM, "state": state})
+    world.volumes["a.root"] = replace(world.volumes["a.root"], watchers=2)
+    world.mutations.clear()
+    refused = vm_module(**EXISTING, state="absent")
+    assert refused["error"]["code"] == "in_use_elsewhere" and refused["untouched"] and world.mutations == []
