@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -291,7 +291,13 @@ def carry_out(plan: Plan, execute: Callable[[Step], None]) -> dict[str, int]:
 @contextmanager
 def adapters(module: AnsibleModule) -> Iterator[tuple[domain_xml.NodeConfig, Ceph, Hypervisor]]:
     """How this node is configured, and connections to its Ceph and its libvirt."""
-    with storage(module) as (node, ceph), Hypervisor(module.params["libvirt_uri"]) as hypervisor:
+    with ExitStack() as opened:
+        try:
+            node, ceph = opened.enter_context(storage(module))
+            hypervisor = opened.enter_context(Hypervisor(module.params["libvirt_uri"]))
+        except VirtfleetError as error:
+            error.untouched = True
+            raise
         yield node, ceph, hypervisor
 
 
