@@ -48,7 +48,7 @@ def state(lab: Lab, name: str) -> str:
     return lab.sql(f"SELECT state FROM virtfleet.vm WHERE name = '{name}' AND state <> 'deleted'")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def source(lab: Lab) -> Iterator[str]:
     """A stopped VM with a data disk and a snapshot; its name."""
     try:
@@ -58,8 +58,13 @@ def source(lab: Lab) -> Iterator[str]:
         write(lab, f"{SOURCE}.data", "new")
         yield SOURCE
     finally:
-        for name in (CLONE, SOURCE):
-            done(lab, "delete_vm", name=name, force=True, purge=True)
+        done(lab, "delete_vm", name=SOURCE, force=True, purge=True)
+
+
+@pytest.fixture(autouse=True)
+def no_clone_is_left(lab: Lab) -> Iterator[None]:
+    yield
+    done(lab, "delete_vm", name=CLONE, force=True, purge=True)
 
 
 def test_a_clone_is_a_vm_of_its_own(lab: Lab, source: str) -> None:
@@ -79,31 +84,6 @@ def test_a_clone_is_a_vm_of_its_own(lab: Lab, source: str) -> None:
         f"SELECT detail->'source'->>'name' FROM virtfleet.event WHERE vm = '{vm_id}' AND action = 'create'"
     )
     assert detail == source
-
-
-def test_what_clones_hang_on_is_kept_and_named(lab: Lab, tmp_path: Path, source: str) -> None:
-    done(lab, "clone_vm", name=CLONE, source=source, start=False)
-    named = f"{source}.root@one has clones: {POOL}/{CLONE}.root"
-    assert named in says(play(lab, "remove_snapshot", name=source, snapshot="one"))
-    assert named in says(play(lab, "delete_vm", name=source, purge=True))
-    assert state(lab, source) == "stopped"
-    done(lab, "delete_vm", name=source)
-    refused = says(play(lab, "purge_trash", vm=source, expired_only=False))
-    assert f"{source}.root has clones: {POOL}/{CLONE}.root" in refused
-    # All of the source is still there, with its snapshots.
-    done(lab, "undelete_vm", name=source, start=False)
-    assert content(lab, f"{source}.data") == "new"
-    file = tmp_path / "snapshots.json"
-    done(lab, "list_snapshots", name=source, file=str(file))
-    assert [(found["name"], found["state"]) for found in json.loads(file.read_text())] == [("one", "whole")]
-    images = tmp_path / "images.json"
-    done(lab, "list_images", file=str(images))
-    depths = {volume["VM"]: volume["Depth"] for image in json.loads(images.read_text()) for volume in image["Volumes"]}
-    assert (depths[source], depths[CLONE]) == (1, 2)
-    done(lab, "flatten_vm", name=CLONE)
-    assert parent(lab, f"{CLONE}.root") is None and parent(lab, f"{CLONE}.data") is None
-    done(lab, "remove_snapshot", name=source, snapshot="one")
-    assert content(lab, f"{CLONE}.data") == "old"
 
 
 def test_what_cannot_be_cloned_is_refused(lab: Lab, source: str) -> None:
@@ -131,6 +111,31 @@ def test_a_clone_that_was_cut_off_is_continued(lab: Lab, source: str) -> None:
     done(lab, "clone_vm", name=CLONE, source=source, snapshot="two", start=False)
     assert parent(lab, f"{CLONE}.root") == f"{source}.root@two" and content(lab, f"{CLONE}.data") == "new"
     assert making not in lab.on("node-1", "rbd", "ls", POOL)
+
+
+def test_what_clones_hang_on_is_kept_and_named(lab: Lab, tmp_path: Path, source: str) -> None:
+    done(lab, "clone_vm", name=CLONE, source=source, snapshot="one", start=False)
+    named = f"{source}.root@one has clones: {POOL}/{CLONE}.root"
+    assert named in says(play(lab, "remove_snapshot", name=source, snapshot="one"))
+    assert named in says(play(lab, "delete_vm", name=source, purge=True))
+    assert state(lab, source) == "stopped"
+    done(lab, "delete_vm", name=source)
+    refused = says(play(lab, "purge_trash", vm=source, expired_only=False))
+    assert f"{source}.root has clones: {POOL}/{CLONE}.root" in refused
+    # All of the source is still there, with its snapshots.
+    done(lab, "undelete_vm", name=source, start=False)
+    assert content(lab, f"{source}.data") == "new"
+    file = tmp_path / "snapshots.json"
+    done(lab, "list_snapshots", name=source, file=str(file))
+    assert {found["name"]: found["state"] for found in json.loads(file.read_text())} == {"one": "whole", "two": "whole"}
+    images = tmp_path / "images.json"
+    done(lab, "list_images", file=str(images))
+    depths = {volume["VM"]: volume["Depth"] for image in json.loads(images.read_text()) for volume in image["Volumes"]}
+    assert (depths[source], depths[CLONE]) == (1, 2)
+    done(lab, "flatten_vm", name=CLONE)
+    assert parent(lab, f"{CLONE}.root") is None and parent(lab, f"{CLONE}.data") is None
+    done(lab, "remove_snapshot", name=source, snapshot="one")
+    assert content(lab, f"{CLONE}.data") == "old"
 
 
 def test_its_guest_has_the_files_and_an_identity_of_its_own(lab: Lab) -> None:
