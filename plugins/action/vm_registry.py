@@ -26,6 +26,7 @@ class ActionModule(RegistryAction):
             "type": "str",
             "choices": [
                 "create",
+                "clone",
                 "start",
                 "stop",
                 "suspend",
@@ -49,6 +50,8 @@ class ActionModule(RegistryAction):
         "vm_state": {"type": "str"},
         "vm_node": {"type": "str"},
         "address_kept": {"type": "bool", "default": True},
+        "snapshot": {"type": "str"},
+        "undo": {"type": "dict"},
         "step": {"type": "str"},
         "error": {"type": "dict"},
         "event": {"type": "str"},
@@ -75,6 +78,8 @@ class ActionModule(RegistryAction):
                 detail=arguments["detail"] or {},
                 node=arguments["vm_node"],
                 address_kept=arguments["address_kept"],
+                snapshot=arguments["snapshot"],
+                undo=arguments["undo"],
             )
             vm, change = registry.record(record, actor)
             # A failure is told to the VM's history even where the row says the same already.
@@ -97,9 +102,12 @@ class ActionModule(RegistryAction):
             return registry.claim_deleted(name, actor, seconds)
         if arguments["intent"] == "migrate":
             return registry.claim_move(name, arguments["request"].get("node"), actor, seconds)
-        if arguments["intent"] != "create":
+        if arguments["intent"] not in ("create", "clone"):
             return registry.claim_existing(name, arguments["intent"], actor, seconds)
         request = {"project": arguments["project"]} | arguments["request"] | {"name": name}
+        if arguments["intent"] == "clone":
+            complete, unreadable = _complete(request, self.flavors)
+            return registry.claim_clone(complete, actor, seconds, unreadable)
         spec, problems = read_request_of(request, self.flavors)
         return registry.claim_new(spec, actor, seconds, problems)
 
@@ -112,6 +120,13 @@ class ActionModule(RegistryAction):
 
 def read_request_of(given: dict[str, Any], flavors: dict[str, Any]) -> tuple[VmSpec, list[str]]:
     """The request as a spec, with everything that is wrong with it."""
+    request, unreadable = _complete(given, flavors)
+    spec, problems = read_request(request)
+    return spec, [*problems, *unreadable]
+
+
+def _complete(given: dict[str, Any], flavors: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The request with the sizes of its flavor and one cloud-config, and why these cannot be read."""
     request = dict(given)
     unreadable: tuple[str, ...] = ()
     try:
@@ -123,14 +138,14 @@ def read_request_of(given: dict[str, Any], flavors: dict[str, Any]) -> tuple[VmS
     except Invalid as error:
         unreadable += error.problems
         request["user_data"] = None
-    spec, problems = read_request(request)
-    return spec, [*problems, *unreadable]
+    return request, unreadable
 
 
 def claim_view(claim: Claim, intent: str) -> dict[str, Any]:
     # A lease is bookkeeping that the record takes away again; only what is reserved is a change.
     reserved = {
         "create": claim.needed,
+        "clone": claim.needed,
         "change": claim.change.changed,
         "reseed": claim.change.changed,
         "undelete": claim.needed,

@@ -37,6 +37,24 @@ options:
       serial:
         description: What the guest finds it by in C(/dev/disk/by-id), at most 20 characters. Default is the name.
         type: str
+  source:
+    description:
+      - The VM is a clone of another one. M(virtfleet.cloud.virt_rbd_vm) clones its volumes from a snapshot of that
+        instead of making them from an image, which is only noted then.
+      - Every disk has to be in the snapshot, and may be larger than there. The volumes hang on it until they are flat.
+    type: dict
+    suboptions:
+      name:
+        description: Name of that VM. It may run, on any node.
+        type: str
+        required: true
+      id:
+        description: Its UUID.
+        type: str
+        required: true
+      snapshot:
+        description: A whole snapshot that M(virtfleet.cloud.virt_rbd_snapshot) made of it. Default is the newest.
+        type: str
   networks:
     description:
       - Network interfaces of the VM. Its address in the list is that of the first.

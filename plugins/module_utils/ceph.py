@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from .errors import Backend, Conflict, Unreachable, VirtfleetError
@@ -23,16 +25,26 @@ else:
     HAS_CEPH = True
 
 GOLDEN_SNAPSHOT = "golden"
+_OURS = "virtfleet."
 _VM_ID = "virtfleet.vm_id"
 _SEED = "virtfleet.seed_sha256"
 _REQUEST = "virtfleet.request_sha256"
 _CONNECT_SECONDS = 10
+_MAKE_ROOM = "Make room ('ceph df', 'ceph osd pool get-quota')"
 # Options of librados, which waits for ever without them; in seconds.
 TIMEOUTS = {
     "client_mount_timeout": str(_CONNECT_SECONDS),
     "rados_mon_op_timeout": str(_CONNECT_SECONDS),
     "rados_osd_op_timeout": "30",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What a volume is marked with: the VM that it belongs to, and the digest of what was asked for."""
+
+    vm_id: str
+    request_sha256: str
 
 
 class Ceph:
@@ -59,6 +71,8 @@ class Ceph:
             )
             self._cluster.connect(timeout=_CONNECT_SECONDS)
             self.ioctx: Any = self._cluster.open_ioctx(pool)
+            # In a full pool what needs room then fails at once, instead of waiting for it, and removing still works.
+            self.ioctx.set_osdmap_full_try()
         self._rbd: Any = rbd.RBD()
         self._monitors: tuple[tuple[str, int], ...] = ()
         self._answers = True
@@ -86,6 +100,15 @@ class Ceph:
             raise Backend(f"Ceph does not describe its pools: {text}")
         flags = [pool["flags_names"] for pool in json.loads(output)["pools"] if pool["pool_name"] == self.pool]
         return "full" in flags[0].split(",")
+
+    def refuse_full(self, outcome: str) -> None:
+        """no_capacity, where the pool takes no more data.
+
+        Args:
+            outcome: what that means, to be told.
+        """
+        if self.pool_is_full():
+            raise VirtfleetError("no_capacity", f"Pool {self.pool} is full", f"{_MAKE_ROOM}; {outcome}.")
 
     def monitors(self) -> tuple[tuple[str, int], ...]:
         """Address and port (messenger v1, which every libvirt speaks) of all monitors, asked for once."""
@@ -145,7 +168,7 @@ class Ceph:
 
     def create_disk(self, volume: str, size_bytes: int, vm_id: str) -> None:
         """Make an empty volume of a VM. It gets its name last, so that none without the VM's mark is ever seen."""
-        making = f"{vm_id}.{volume}.making"
+        making = _making(vm_id, volume)
         with as_our_errors(f"making volume {volume}"):
             try:
                 self._rbd.create(self.ioctx, making, size_bytes)
@@ -155,6 +178,39 @@ class Ceph:
                 image.resize(size_bytes, allow_shrink=True)
                 image.metadata_set(_VM_ID, vm_id)
             self._rbd.rename(self.ioctx, making, volume)
+
+    def clone_volume(self, parent: str, snapshot: str, volume: str, size_bytes: int, marks: Marks) -> None:
+        """Make a volume of a VM from a snapshot of one of another VM, which need not be protected.
+
+        A clone is born with the metadata of its parent, and so as that VM's: it gets its name when it has its own.
+        """
+        making = _making(marks.vm_id, volume)
+        with as_our_errors(f"cloning {parent}@{snapshot} to {volume}"):
+            self._clone_to(making, parent, snapshot)
+            with rbd.Image(self.ioctx, making) as image:
+                for key, _value in list(image.metadata_list()):
+                    if key.startswith(_OURS):
+                        image.metadata_remove(key)
+                image.resize(size_bytes, allow_shrink=False)
+                image.metadata_set(_REQUEST, marks.request_sha256)
+                image.metadata_set(_VM_ID, marks.vm_id)
+            self._rbd.rename(self.ioctx, making, volume)
+
+    def _clone_to(self, making: str, parent: str, snapshot: str) -> None:
+        """The clone by a passing name; one that a run which was cut off left is taken, if it is of the same."""
+        try:
+            self._rbd.clone(self.ioctx, parent, snapshot, self.ioctx, making, clone_format=2)
+        except rbd.ImageExists:
+            with rbd.Image(self.ioctx, making, read_only=True) as image:
+                same = _parent(image) == f"{parent}@{snapshot}"
+            if not same:
+                self._rbd.remove(self.ioctx, making)
+                self._rbd.clone(self.ioctx, parent, snapshot, self.ioctx, making, clone_format=2)
+
+    def unnamed(self, vm_id: str) -> tuple[str, ...]:
+        """What is left of volumes of a VM that were cut off before they got their names."""
+        with as_our_errors(f"listing what is left of VM {vm_id}"):
+            return tuple(sorted(name for name in self._rbd.list(self.ioctx) if name.startswith(f"{vm_id}.")))
 
     def mark(self, volume: str, vm_id: str, request_sha256: str) -> None:
         """Write into the volume's metadata which VM it belongs to, and the digest of what was asked for."""
@@ -229,6 +285,11 @@ def vm_mark(metadata: Mapping[str, str]) -> str | None:
     return metadata.get(_VM_ID)
 
 
+def _making(vm_id: str, volume: str) -> str:
+    """What a volume is called until it is this VM's."""
+    return f"{vm_id}.{volume}.making"
+
+
 def owner_object(vm_id: str) -> str:
     """The name of the RADOS object that says who owns this VM."""
     return f"virtfleet.owner.{vm_id}"
@@ -258,7 +319,11 @@ def as_our_errors(doing: str) -> Iterator[None]:
     except rbd.ImageHasSnapshots as error:
         raise Conflict(f"Ceph refused while {doing}: {error}", "Remove its snapshots first.") from None
     except (rados.Error, rbd.Error) as error:
-        code: Mapping[str, Any] = getattr(error, "__dict__", {})
-        if "timed out" in str(error).lower() or code.get("errno") == 110:
+        number = getattr(error, "errno", None)
+        if number in (errno.ENOSPC, errno.EDQUOT):
+            raise VirtfleetError(
+                "no_capacity", f"Ceph has no room while {doing}", f"{_MAKE_ROOM} and run again."
+            ) from None
+        if "timed out" in str(error).lower() or number == errno.ETIMEDOUT:
             raise Unreachable(f"Ceph did not answer while {doing}: {error}", "Check 'ceph -s'.") from None
         raise Backend(f"Ceph failed while {doing}: {error}", "Check 'ceph -s' and run again.") from None

@@ -1,7 +1,7 @@
 # Copyright: Contributors to virtfleet.cloud
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Adapter for Ceph: copying into a clone what it shares with its image."""
+"""Adapter for Ceph: copying into a clone what it shares with its parent."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ else:
 _PARTIAL = ".importing"
 _CHECKSUM = "virtfleet.source_"
 _VOLUMES = (".root", ".seed", _PARTIAL)
+_NOT_IMPORTED = "nothing was imported"
 _GROWTH = 1024**3
 # So many writes at once, each with a chunk in memory.
 _WRITES = 8
@@ -39,8 +40,6 @@ class ImageStore:
     def __init__(self, ceph: Ceph) -> None:
         self._ceph = ceph
         self._ioctx = ceph.ioctx
-        # In a full pool what needs room then fails at once, instead of waiting for it, and removing still works.
-        self._ioctx.set_osdmap_full_try()
         self._rbd: Any = rbd.RBD()
 
     def versions(self, name: str) -> dict[str, StoredImage]:
@@ -83,7 +82,7 @@ class ImageStore:
             VirtfleetError: busy, while somebody else imports it; no_capacity, when the pool is full.
         """
         partial = name + _PARTIAL
-        self._refuse_full()
+        self._ceph.refuse_full(_NOT_IMPORTED)
         with as_our_errors(f"importing image {name}"):
             self._remove_partial(partial)
             self._rbd.create(self._ioctx, partial, 0)
@@ -99,7 +98,7 @@ class ImageStore:
             with suppress(VirtfleetError), as_our_errors(f"removing {partial}"):
                 self._remove_partial(partial)
             if isinstance(error, VirtfleetError):
-                self._refuse_full()
+                self._ceph.refuse_full(_NOT_IMPORTED)
             raise
 
     def trash(self, name: str, retention_seconds: int) -> None:
@@ -148,14 +147,6 @@ class ImageStore:
                     below = tuple(self._below(volume, depth + 1))
                 yield Descendant(child["image"], vm_id, depth, child["trash"])
                 yield from below
-
-    def _refuse_full(self) -> None:
-        if self._ceph.pool_is_full():
-            raise VirtfleetError(
-                "no_capacity",
-                f"Pool {self._ceph.pool} is full",
-                "Make room ('ceph df', 'ceph osd pool get-quota'); nothing was imported.",
-            )
 
     def _remove_partial(self, partial: str) -> None:
         """Remove what another run left; that of a run that was killed is open for Ceph a little longer."""

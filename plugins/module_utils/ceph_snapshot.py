@@ -15,6 +15,7 @@ from typing import Any
 from .ceph import Ceph, as_our_errors, vm_mark
 from .deadline import Overdue, within
 from .errors import Unreachable
+from .purge_plan import Holder
 from .snapshot_plan import RbdSnapshot, Record, Volume
 
 try:
@@ -180,7 +181,7 @@ def _volume(name: str, image: Any, metadata: Mapping[str, str], clones: bool) ->
             size_bytes=entry["size"],
             created_at=image.get_snap_timestamp(entry["id"]).strftime("%Y-%m-%dT%H:%M:%SZ"),
             protected=_is_ordinary(entry) and image.is_protected_snap(entry["name"]),
-            clones=_clones(image, entry["id"]) if clones else (),
+            clones=tuple(map(str, holders(image, entry["id"]))) if clones else (),
         )
     # Our own read-only handle does not watch the header, so every watcher is somebody else.
     watchers = len(list(image.watchers_list()))
@@ -198,12 +199,12 @@ def _snapshot_name(entry: Mapping[str, Any]) -> str:
     return str(entry["name"])
 
 
-def _clones(image: Any, snapshot_id: int) -> tuple[str, ...]:
+def holders(image: Any, snapshot_id: int) -> tuple[Holder, ...]:
+    """The images that hang on a snapshot."""
     image.set_snap_by_id(snapshot_id)
     try:
         return tuple(
-            f"{child['pool']}/{child['image']}" + (" (in the trash)" if child["trash"] else "")
-            for child in image.list_children2()
+            Holder(child["id"], f"{child['pool']}/{child['image']}", child["trash"]) for child in image.list_children2()
         )
     finally:
         image.set_snap(None)

@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .ceph import Ceph, as_our_errors, vm_mark
+from .ceph_snapshot import holders
 from .plan_types import TrashedVolume
+from .purge_plan import Holder
 
 try:
     import rbd
@@ -47,15 +49,24 @@ class Trash:
         with as_our_errors(f"restoring volume {volume.name}"):
             self._rbd.trash_restore(self._ioctx, volume.trash_id, volume.name)
 
-    def remove(self, volume: TrashedVolume) -> None:
-        """Remove a volume for good with its snapshots, before the end of its retention too.
+    def holders(self, volume: TrashedVolume) -> tuple[Holder, ...]:
+        """The images that hang on snapshots of a volume, also on those that were removed and live on for them."""
+        with as_our_errors(f"reading what hangs on {volume.name}"):
+            try:
+                with rbd.Image(self._ioctx, image_id=volume.trash_id, read_only=True) as image:
+                    ids = [entry["id"] for entry in image.list_snaps()]
+                    return tuple(holder for snapshot in ids for holder in holders(image, snapshot))
+            except rbd.ImageNotFound:
+                return ()  # removed in this moment
 
-        Raises:
-            Conflict: another image hangs on one of its snapshots.
-        """
+    def remove(self, volume: TrashedVolume) -> None:
+        """Remove a volume that nothing hangs on for good with its snapshots, before the end of its retention too."""
         with as_our_errors(f"removing {volume.name} from the trash"):
             with rbd.Image(self._ioctx, image_id=volume.trash_id) as image:
                 for snapshot in list(image.list_snaps()):
+                    if snapshot["namespace"] != rbd.RBD_SNAP_NAMESPACE_TYPE_USER:
+                        image.remove_snap_by_id(snapshot["id"])
+                        continue
                     if image.is_protected_snap(snapshot["name"]):
                         image.unprotect_snap(snapshot["name"])
                     image.remove_snap(snapshot["name"])

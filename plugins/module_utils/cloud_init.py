@@ -36,7 +36,7 @@ def documents(spec: VmSpec, instance_id: str) -> dict[str, str]:
     return {
         "meta-data": _json({"instance-id": instance_id, "local-hostname": spec.name}),
         "user-data": "#cloud-config\n" + _json(_user_data(spec)),
-        "network-config": _json(_network_config(spec.nics)),
+        "network-config": _json(_network_config(spec)),
     }
 
 
@@ -85,18 +85,23 @@ def _user_data(spec: VmSpec) -> dict[str, Any]:
         "disable_root": True,
         "growpart": {"mode": "auto", "devices": ["/"]},
         "resize_rootfs": True,
-        **_data_disks(spec.disks),
+        **_data_disks(spec),
         **_hotplug(spec),
+        **_own_identity(spec),
     }
     return merge(ours, spec.user_data or {})
 
 
-def _network_config(nics: tuple[Nic, ...]) -> dict[str, Any]:
+def _network_config(spec: VmSpec) -> dict[str, Any]:
     """Version 2 of cloud-init's network-config; a guest may name its interfaces as it likes, so they go by MAC."""
+    nics = spec.nics
     names = ["primary", *(f"secondary{number}" for number in range(1, len(nics)))]
     return {
         "version": 2,
-        "ethernets": {name: _ethernet(nic, order) for order, (name, nic) in enumerate(zip(names, nics, strict=True))},
+        "ethernets": {
+            name: _ethernet(nic, order) | (_dhcp(spec) if nic.address is None else {})
+            for order, (name, nic) in enumerate(zip(names, nics, strict=True))
+        },
     }
 
 
@@ -118,16 +123,22 @@ def _ethernet(nic: Nic, order: int) -> dict[str, Any]:
     return setting
 
 
-def _data_disks(disks: tuple[DataDisk, ...]) -> dict[str, Any]:
-    """Make and mount the file systems that were asked for; one that is there already is kept."""
-    formatted = [disk for disk in disks if disk.filesystem]
+def _data_disks(spec: VmSpec) -> dict[str, Any]:
+    """Make and mount the file systems that were asked for; one that is there already is kept.
+
+    The disks of a clone hold what the source's do. cloud-init would make a file system anew that is of another kind
+    than what is written here, so that it is not asked to.
+    """
+    formatted = [disk for disk in spec.disks if disk.filesystem]
     if not formatted:
         return {}
+    new = [] if spec.source else formatted
+    setup = [
+        {"device": _device(disk), "filesystem": disk.filesystem, "partition": "none", "overwrite": False}
+        for disk in new
+    ]
     return {
-        "fs_setup": [
-            {"device": _device(disk), "filesystem": disk.filesystem, "partition": "none", "overwrite": False}
-            for disk in formatted
-        ],
+        **({"fs_setup": setup} if setup else {}),
         "mounts": [
             [_device(disk), disk.mount, disk.filesystem, "defaults,nofail", "0", "2"]
             for disk in formatted
@@ -142,6 +153,23 @@ def _hotplug(spec: VmSpec) -> dict[str, Any]:
         return {}
     rule = 'SUBSYSTEM=="cpu", ACTION=="add", TEST=="online", ATTR{online}=="0", ATTR{online}="1"\n'
     return {"write_files": [{"path": "/etc/udev/rules.d/80-virtfleet-cpu.rules", "content": rule}]}
+
+
+def _dhcp(spec: VmSpec) -> dict[str, str]:
+    """A clone asks for its address by its MAC: by its machine id, which is that of its source until the guest has its
+    own, it would be given the address of the source."""
+    return {"dhcp-identifier": "mac"} if spec.source else {}
+
+
+def _own_identity(spec: VmSpec) -> dict[str, Any]:
+    """Give the guest of a clone a machine id of its own; the host keys and the name are new with the instance id."""
+    if spec.source is None:
+        return {}
+    renew = (
+        "command -v systemd-machine-id-setup >/dev/null || exit 0;"
+        " rm -f /var/lib/dbus/machine-id; : >/etc/machine-id; systemd-machine-id-setup"
+    )
+    return {"bootcmd": [["cloud-init-per", "instance", "virtfleet-machine-id", "sh", "-c", renew]]}
 
 
 def _device(disk: DataDisk) -> str:

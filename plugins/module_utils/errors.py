@@ -31,7 +31,12 @@ class VirtfleetError(Exception):
         message: one sentence for people. Never holds a secret.
         hint: what to do next.
         problems: every single finding where there is more than one.
+
+    Attributes:
+        untouched: it is known that nothing was done.
     """
+
+    untouched = False
 
     def __init__(self, code: str, message: str, hint: str = "", problems: Sequence[str] = ()) -> None:
         if code not in CODES:

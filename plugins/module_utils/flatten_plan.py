@@ -1,10 +1,11 @@
 # Copyright: Contributors to virtfleet.cloud
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What has to be done so that a VM's root volume hangs on no image: (desired, observed) -> Plan. Pure."""
+"""What has to be done so that no volume of a VM hangs on an image or another VM: (desired, observed) -> Plan. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .errors import Conflict, NotFound
@@ -25,8 +26,13 @@ class Flat:
         return f"{self.name}.root"
 
 
-def decide_flatten(desired: Flat, root: VolumeFacts | None, owner: str | None) -> Plan:
-    """One step, or none where the volume has no parent.
+def decide_flatten(
+    desired: Flat, root: VolumeFacts | None, owner: str | None, others: Mapping[str, VolumeFacts]
+) -> Plan:
+    """A step for each volume that has a parent.
+
+    Args:
+        others: the volumes beside the root volume; those of a clone of another VM have parents too.
 
     Raises:
         VirtfleetError: the VM is another node's, or the volume another VM's, or there is none.
@@ -39,5 +45,6 @@ def decide_flatten(desired: Flat, root: VolumeFacts | None, owner: str | None) -
         raise Conflict(
             f"Volume {volume} belongs to VM {root.vm_id}, not to {desired.id}", "Look at it with 'rbd info'."
         )
-    steps = (Step("flatten", volume),) if root.parent else ()
-    return Plan(steps, {"parent": root.parent}, {"parent": None})
+    ours = {volume: root} | {name: facts for name, facts in others.items() if facts.vm_id == desired.id}
+    steps = tuple(Step("flatten", name) for name, facts in ours.items() if facts.parent)
+    return Plan(steps, {name: facts.parent for name, facts in ours.items()}, dict.fromkeys(ours))

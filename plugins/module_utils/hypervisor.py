@@ -119,7 +119,7 @@ class Hypervisor:
         def cut() -> None:
             domain = self._existing(name)
             if domain.isActive():
-                domain.destroy()
+                _unless_off(domain, domain.destroy)
 
         self._ask(f"powering off domain {name}", cut)
 
@@ -127,7 +127,7 @@ class Hypervisor:
         """Ask the guest to shut down; True when it did within the time."""
         doing = f"shutting down domain {name}"
         domain = self._ask(doing, lambda: self._existing(name))
-        self._ask(doing, domain.shutdown)
+        self._ask(doing, lambda: _unless_off(domain, domain.shutdown))
         return _wait(lambda: not self._ask(doing, domain.isActive), seconds)
 
     def shut_down_or_power_off(self, name: str, seconds: int) -> None:
@@ -254,6 +254,15 @@ def _facts(domain: Any) -> DomainFacts:
     owned = owned_metadata(definition)
     live = None if state == "stopped" else _view(domain.XMLDesc())
     return DomainFacts(domain.UUIDString(), state, owned.id if owned else None, _view(definition), live)
+
+
+def _unless_off(domain: Any, act: Callable[[], Any]) -> None:
+    """Act on a domain; one that went off by itself in this moment is where it was to go."""
+    try:
+        act()
+    except libvirt.libvirtError:
+        if domain.isActive():
+            raise
 
 
 def affect(defined: bool, live: bool) -> int:

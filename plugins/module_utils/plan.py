@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from .clone_plan import clone_steps
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
 from .ownership import refuse_elsewhere
 from .plan_changes import change_steps, new_disk_steps, refuse_to_shrink
@@ -76,10 +77,9 @@ def _make(desired: Desired, observed: Observed) -> list[Step]:
         steps.append(Step("take_ownership", desired.name))
     if desired.restore:
         return [*steps, *_restore_steps(desired, observed), Step("define", desired.name)]
-    steps += _root_steps(desired, build, observed)
+    steps += _volume_steps(desired, build, observed)
     if observed.seed is None or observed.seed.seed_sha256 != build.seed_sha256:
         steps.append(Step("write_seed", desired.seed_volume))
-    steps += new_disk_steps(desired, observed)
     steps.append(Step("define", desired.name))
     return steps
 
@@ -98,6 +98,12 @@ def _refuse_missing_links(desired: Desired, build: Build, observed: Observed) ->
             f"The node has {there}. Set up what is missing, or choose another node or network.",
             problems,
         )
+
+
+def _volume_steps(desired: Desired, build: Build, observed: Observed) -> list[Step]:
+    if build.source is not None:
+        return clone_steps(desired, build, build.source, observed)
+    return _root_steps(desired, build, observed) + new_disk_steps(desired, observed)
 
 
 def _restore_steps(desired: Desired, observed: Observed) -> list[Step]:
@@ -204,13 +210,15 @@ def _absent(desired: Desired, observed: Observed) -> list[Step]:
     volumes = {desired.seed_volume: observed.seed, **ours, desired.root_volume: observed.root}
     for name, volume in volumes.items():
         if volume is not None:
-            if domain is None and volume.watchers:
+            # A QEMU that runs has each of its volumes open once.
+            if volume.watchers > (domain is not None and domain.state != "stopped"):
                 raise VirtfleetError(
                     "in_use_elsewhere",
-                    f"volume {name} is in use by a client on another node",
+                    f"volume {name} is in use by another client",
                     "Find it with 'rbd status'; nothing that is open is deleted.",
                 )
             steps.append(Step("remove" if desired.purge else "trash", name))
+    steps += [Step("remove", name) for name in observed.unnamed]
     if observed.owner is not None:
         steps.append(Step("release_ownership", desired.name))
     return steps
@@ -283,7 +291,7 @@ def _gone(view: dict[str, Any], step: Step, desired: Desired) -> None:
     if step.target in parts:
         view[parts[step.target]] = "absent"
     else:
-        del view["disks"][step.target]
+        view["disks"].pop(step.target, None)  # what had not got its name yet is not shown
 
 
 def _grown(view: dict[str, Any], step: Step, desired: Desired) -> None:
@@ -303,6 +311,13 @@ def _restored(view: dict[str, Any], step: Step, desired: Desired) -> None:
         view["disks"][step.target] = {"attached": False}
 
 
+def _cloned(view: dict[str, Any], step: Step, desired: Desired) -> None:
+    if step.target == desired.root_volume:
+        view["root"] = {"size_gib": _gib(step.detail["size_bytes"]), "parent": step.detail["source"]}
+    else:
+        _created(view, step, desired)
+
+
 def _created(view: dict[str, Any], step: Step, _desired: Desired) -> None:
     view["disks"][step.target] = {"size_gib": _gib(step.detail["size_bytes"]), "attached": False}
 
@@ -315,6 +330,7 @@ _VIEW_AFTER: dict[str, Callable[[dict[str, Any], Step, Desired], None]] = {
     "attach": lambda view, step, desired: view["disks"][step.target].update(attached=True),
     "detach": lambda view, step, desired: view["disks"][step.target].update(attached=False),
     "create_disk": _created,
+    "clone_volume": _cloned,
     "restore": _restored,
     "define": _define,
     "undefine": _undefine,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .spec import DataDisk
+from .spec import DataDisk, Source
 
 STATES = ("present", "running", "stopped", "suspended", "absent")
 
@@ -87,11 +87,27 @@ class ImageFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceSnapshot:
+    """A snapshot of another VM that this one may be cloned from.
+
+    Attributes:
+        sizes: that of each volume at that moment in bytes, by the name of its disk.
+        problem: why it cannot be cloned from, or None.
+    """
+
+    name: str
+    sizes: Mapping[str, int]
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """Everything about one VM on one node and in the pool. None means: seen to be absent (never: could not be read).
 
     `others` are the volumes of the VM beside root and seed, by name; `trashed` those in the trash, where they matter;
     `links` what the node's VMs can be connected to, where that matters, and `tags_vlans` whether it can tag VLANs.
+    `unnamed` are what a run that was cut off left of volumes that had not got their names yet. `snapshots` are those of
+    the VM that this one is to be cloned from, the oldest first.
     """
 
     domain: DomainFacts | None
@@ -103,11 +119,13 @@ class Observed:
     trashed: tuple[TrashedVolume, ...] = ()
     links: frozenset[Link] = frozenset()
     tags_vlans: bool = False
+    unnamed: tuple[str, ...] = ()
+    snapshots: tuple[SourceSnapshot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What is needed to make the VM where it is not there yet.
+    """What is needed to make the VM where it is not there yet: from `source`, or from the image where that is None.
 
     Attributes:
         links: what its interfaces are connected to.
@@ -119,6 +137,7 @@ class Build:
     seed_sha256: str
     links: tuple[Link, ...] = ()
     vlans: bool = False
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,12 @@ from . import registry_moves as moves
 from . import registry_rows as rows
 from . import registry_seeds as seeds
 from .errors import Conflict, NotFound, VirtfleetError
+from .field_reader import name_problem
 from .placement import place, refuse_without_room
 from .registry_cache import CacheSettings, NodeCache
 from .registry_connection import RegistryConnection, Settings
 from .registry_rows import Record
-from .spec import VmSpec, changed_request, parse_request
+from .spec import Source, VmSpec, changed_request, cloned_request, parse_request, read_request
 
 _REFUSED_WHEN_PROTECTED = ("delete", "rollback")
 
@@ -85,6 +86,32 @@ class Registry(RegistryConnection):
         with self._transaction(claiming=True) as cursor:
             return self._claim_new(cursor, spec, actor, lease_seconds, problems)
 
+    def claim_clone(
+        self, request: Mapping[str, Any], actor: str, lease_seconds: int, problems: Sequence[str] = ()
+    ) -> Claim:
+        """Reserve a VM for being cloned from another one, which it is like where it is not asked to be otherwise.
+
+        Args:
+            request: the variables of clone_vm.yml.
+            problems: as for claim_new.
+
+        Raises:
+            Invalid: `problems`, a source that is not there or is half of what it should be, or a smaller disk.
+            VirtfleetError: what claim_new raises.
+        """
+        name, source, snapshot = (request.get(key) for key in ("name", "source", "snapshot"))
+        found = [*problems, name_problem(source, "source"), snapshot and name_problem(snapshot, "snapshot")]
+        with self._transaction(claiming=True) as cursor:
+            origin = rows.find(cursor, str(source))
+            like = rows.find(cursor, str(name))
+            if like is None:
+                found.append(rows.source_problem(origin, str(source)))
+                like = origin
+            spec, unreadable = cloned_request(rows.as_request(like), request) if like else read_request(request)
+            spec = replace(spec, source=Source(str(source), origin["id"] if origin else "", snapshot))
+            known = [problem for problem in [*found, *unreadable] if problem]
+            return self._claim_new(cursor, spec, actor, lease_seconds, known)
+
     def claim_many(
         self, requests: Sequence[tuple[VmSpec, Sequence[str]]], actor: str, lease_seconds: int
     ) -> tuple[list[Claim], dict[str, VirtfleetError]]:
@@ -111,7 +138,7 @@ class Registry(RegistryConnection):
     def _claim_again(self, cursor: Any, row: dict[str, Any], spec: VmSpec, actor: str, lease_seconds: int) -> Claim:
         rows.refuse_leased(row)
         rows.refuse_half_deleted(row)
-        differences = rows.differences(row, spec)
+        differences = rows.other_source(row, spec) + rows.differences(row, spec)
         if differences:
             raise Conflict(
                 f"VM {spec.name} is there and differs from what was asked for",
@@ -270,6 +297,8 @@ class Registry(RegistryConnection):
     @staticmethod
     def _record(cursor: Any, record: Record, actor: str) -> tuple[dict[str, Any], Change, dict[str, str]]:
         row = rows.leased(cursor, record.name, record.lease)
+        if record.undo and record.error:
+            rows.undo(cursor, row, record.undo)
         rows.write_record(cursor, row["id"], record)
         recorded = rows.existing(cursor, record.name)
         change = Change(rows.view(row), rows.view(recorded))

@@ -29,6 +29,8 @@ class Record:
 
     Attributes:
         event: what was done to it that its row does not show, for its history; with `detail`.
+        snapshot: what it was cloned from, where that was left open.
+        undo: the VM as it was shown before a change that was refused, to be so again.
         node: where it moved to; None where it did not move.
         address_kept: whether its address is still the one that is recorded.
     """
@@ -42,6 +44,8 @@ class Record:
     detail: Mapping[str, Any] = field(default_factory=dict)
     node: str | None = None
     address_kept: bool = True
+    snapshot: str | None = None
+    undo: Mapping[str, Any] | None = None
 
 
 def _lease(actor: str) -> str:
@@ -129,7 +133,9 @@ def write_record(cursor: Any, vm_id: str, record: Record) -> None:
                ip = CASE WHEN %(address_kept)s THEN ip
                          ELSE split_part(spec #>> '{networks,0,address}', '/', 1)::inet END,
                spec = spec - CASE WHEN %(done)s THEN 'restoring' ELSE '' END
-                           - CASE coalesce(%(state)s, state) WHEN 'migrating' THEN '' ELSE 'moving_to' END,
+                           - CASE coalesce(%(state)s, state) WHEN 'migrating' THEN '' ELSE 'moving_to' END
+                           || CASE WHEN %(snapshot)s::text IS NULL THEN '{}' ELSE jsonb_build_object('source',
+                                  spec->'source' || jsonb_build_object('snapshot', %(snapshot)s::text)) END,
                lease_by = NULL, lease_until = NULL, updated_at = now() WHERE id = %(id)s""",
         {
             "state": record.state,
@@ -138,6 +144,7 @@ def write_record(cursor: Any, vm_id: str, record: Record) -> None:
             "error": json.dumps(record.error) if record.error else None,
             "node": record.node,
             "address_kept": record.address_kept,
+            "snapshot": record.snapshot,
             "id": vm_id,
         },
     )
@@ -192,6 +199,32 @@ def _with_macs_of(wanted: tuple[Nic, ...], there: Sequence[Mapping[str, Any]]) -
     """The interfaces that are wanted, as they are where they were left a MAC to be drawn by lot."""
     macs = [*(nic["mac"] for nic in there), *[None] * len(wanted)]
     return [({"mac": mac} if mac else {}) | nic.as_dict() for nic, mac in zip(wanted, macs, strict=False)]
+
+
+def other_source(row: Mapping[str, Any], spec: VmSpec) -> list[str]:
+    """Where the VM is a clone of something else than what was asked for, or half-made in the other way."""
+    there, wanted = row["spec"].get("source"), spec.source
+    if wanted is None:
+        return [f"it is a clone of {there['name']}: clone_vm.yml finishes it"] if there and not row["made"] else []
+    if there is None:
+        return [f"it is no clone of {wanted.name}"]
+    found = [f"source is {there['name']}, not {wanted.name}"] if there["name"] != wanted.name else []
+    if wanted.snapshot is not None and wanted.snapshot != there["snapshot"]:
+        found.append(f"snapshot is {there['snapshot'] or 'left open'}, not {wanted.snapshot}")
+    return found
+
+
+def source_problem(row: Mapping[str, Any] | None, name: str) -> str | None:
+    """Why nothing can be cloned from the VM of this name, by its row; None where it can."""
+    if row is None:
+        return f"source {name} is no VM (list_vms.yml shows those that there are)"
+    if row["state"] == "deleting":
+        return f"source {name} is being deleted"
+    if not row["made"]:
+        return f"source {name} is half-made"
+    if row["spec"].get("restoring"):
+        return f"source {name} is being brought back (undelete_vm.yml)"
+    return None
 
 
 def _is_version(row: Mapping[str, Any], spec: VmSpec) -> bool:
@@ -249,8 +282,9 @@ def refuse_unknown(cursor: Any, spec: VmSpec, nodes: list[dict[str, Any]], known
         problems.append(f"node {spec.node} is none of {', '.join(names) or 'no nodes at all'}")
     problems += taken(cursor, spec.networks)
     there = images(cursor)
-    chosen = image_names.choose(there, spec.image)
-    if "image" in wrong:
+    # A clone hangs on its source, and needs no image to be there.
+    chosen = spec.image if spec.source else image_names.choose(there, spec.image)
+    if "image" in wrong or spec.source:
         pass
     elif chosen is None:
         problems.append(f"image {spec.image} is none of {', '.join(there) or 'no images at all'}")
@@ -295,11 +329,11 @@ def insert(cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int)
         "ip": nics[0].ip,
         "tags": list(spec.tags),
         "protected": spec.protected,
-        "spec": json.dumps(_seed_request(spec) | _growable(spec) | {"networks": [nic.as_dict() for nic in nics]}),
+        "spec": json.dumps(_seed_request(spec) | _growable(spec) | _networks(nics) | _source(spec)),
     }
     columns, values = ", ".join(row), ", ".join(f"%({column})s" for column in row)
     cursor.execute(f"INSERT INTO vm ({columns}) VALUES ({values})", row)
-    event(cursor, row["id"], actor, "create", {"node": node})
+    event(cursor, row["id"], actor, "create", {"node": node} | _source(spec))
     return take_lease(cursor, row["id"], actor, lease_seconds, "creating")
 
 
@@ -310,6 +344,15 @@ def _seed_request(spec: VmSpec) -> dict[str, Any]:
         "ssh_authorized_keys": list(spec.ssh_authorized_keys),
         "guest_user": spec.guest_user,
     }
+
+
+def _source(spec: VmSpec) -> dict[str, Any]:
+    return {"source": spec.source.as_dict()} if spec.source else {}
+
+
+def _networks(nics: Sequence[Nic]) -> dict[str, Any]:
+    """What the VM is connected to, each with its MAC."""
+    return {"networks": [nic.as_dict() for nic in nics]}
 
 
 def _growable(spec: VmSpec) -> dict[str, Any]:
@@ -330,6 +373,19 @@ def change(cursor: Any, row: Mapping[str, Any], spec: VmSpec) -> None:
     )
 
 
+def undo(cursor: Any, row: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    """Give a VM the sizes and data disks back that it had, as `view` showed them."""
+    growable = {key: before[key] for key in ("memory_max_mib", "vcpus_max", "disks")}
+    cursor.execute(
+        """UPDATE vm SET memory_mib = %s, vcpus = %s, disk_gib = %s, protected = %s, spec = spec || %s WHERE id = %s""",
+        (
+            *(before[key] for key in ("memory_mib", "vcpus", "disk_gib", "protected")),
+            json.dumps(growable),
+            row["id"],
+        ),
+    )
+
+
 def as_request(row: Mapping[str, Any]) -> dict[str, Any]:
     """What create_vm.yml would have to be given to make this VM, without its seed."""
     vm = shown(row)
@@ -344,7 +400,7 @@ def as_request(row: Mapping[str, Any]) -> dict[str, Any]:
 def refuse_half_made(row: Mapping[str, Any]) -> None:
     """Only a VM that was made can be changed."""
     if not row["made"]:
-        raise Conflict(f"VM {row['name']} is half-made", "Finish that first: create_vm.yml with the same values.")
+        raise Conflict(f"VM {row['name']} is half-made", "Finish that first: create_vm.yml or clone_vm.yml, as before.")
 
 
 def _free_mac(cursor: Any) -> str:
@@ -398,11 +454,12 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
         "seed_generation": generation,
         "instance_id": f"{row['id']}.{generation}" if generation else row["id"],
     }
+    source = {"source": row["spec"]["source"]} if row["spec"].get("source") else {}
     console = f"virsh -c qemu:///system console {row['name']}"
-    return {key: row[key] for key in _SHOWN} | growable | seed | {"console": console}
+    return {key: row[key] for key in _SHOWN} | growable | seed | source | {"console": console}
 
 
 def view(row: Mapping[str, Any]) -> dict[str, Any]:
     """The VM in diffs: without what is drawn by lot (id, mac), so that check mode shows the same as the run."""
     vm = shown(row)
-    return {key: vm[key] for key in _DIFFED}
+    return {key: vm[key] for key in _DIFFED} | ({"source": vm["source"]} if "source" in vm else {})

@@ -8,27 +8,29 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from . import cloud_init, domain_xml
-from .ceph import Ceph
+from .ceph import Ceph, Marks
 from .ceph_snapshot import SnapshotStore
 from .ceph_trash import Trash
+from .clone_plan import cloned_snapshot, source_snapshots
 from .cloud_config import parse_user_data
 from .console_log import console_tail
 from .errors import NotFound, VirtfleetError
 from .hypervisor import Hypervisor
 from .node_config import read_node_config
 from .plan import decide
-from .plan_types import Build, Desired, Hardware, Observed, Plan, Sizes, Step, VolumeFacts
+from .plan_types import Build, Desired, Hardware, Observed, Plan, Sizes, SourceSnapshot, Step, VolumeFacts
 from .snapshot_plan import clear_snapshots
-from .spec import VmSpec, digest, parse_disks, parse_request
+from .spec import Source, VmSpec, digest, parse_disks, parse_request
 
 DAY_SECONDS = 86400
+NEEDS_ROOM = ("clone", "clone_volume", "create_disk", "grow", "grow_online", "write_seed")
 
 
 class VmRun:
@@ -54,6 +56,7 @@ class VmRun:
                 cloud_init.seed_digest(self.seed_files),
                 tuple(nic.link or self.node.link for nic in self.spec.nics),
                 any(nic.vlan for nic in self.spec.nics),
+                self.spec.source,
             )
         return Desired(
             sizes=self._sizes(),
@@ -92,11 +95,20 @@ class VmRun:
             others=self._others(domain is not None),
             root=self.ceph.volume(desired.root_volume),
             seed=self.ceph.volume(desired.seed_volume),
-            image=self.ceph.image(desired.build.image) if desired.build else None,
+            image=self.ceph.image(desired.build.image) if desired.build and not desired.build.source else None,
             owner=self.ceph.owner(desired.id),
             links=self.hypervisor.links() if makes else frozenset(),
             tags_vlans=makes and self.hypervisor.tags_vlans(),
+            unnamed=self.ceph.unnamed(desired.id) if desired.state == "absent" else (),
+            snapshots=self._source_snapshots() if domain is None else (),
         )
+
+    def _source_snapshots(self) -> tuple[SourceSnapshot, ...]:
+        """The snapshots of the VM that this one is to be cloned from."""
+        source = self.desired.build.source if self.desired.build else None
+        if source is None or self.desired.state == "absent":
+            return ()
+        return source_snapshots(source, *SnapshotStore(self.ceph).volumes(source.name, source.id, clones=False))
 
     def _others(self, there: bool) -> Mapping[str, VolumeFacts]:
         """The volumes beside root and seed; the pool is not listed where only those asked for matter."""
@@ -109,6 +121,9 @@ class VmRun:
     def decide(self) -> Plan:
         """The plan; what is removed for good loses its snapshots first."""
         plan = decide(self.desired, self.observe())
+        if any(step.action in NEEDS_ROOM for step in plan.steps):
+            # A QEMU that is to grow a volume would wait for room with its libvirt.
+            self.ceph.refuse_full("nothing was done")
         removed = [step.target for step in plan.steps if step.action == "remove"]
         return clear_snapshots(plan, *SnapshotStore(self.ceph).read(removed, clones=True)) if removed else plan
 
@@ -117,6 +132,10 @@ class VmRun:
         """The digest of what was asked for, kept with the domain and with the root volume."""
         sizes = self.desired.sizes
         return digest([sizes.hardware and asdict(sizes.hardware), [disk.as_dict() for disk in sizes.disks or ()]])
+
+    @property
+    def marks(self) -> Marks:
+        return Marks(self.desired.id, self.request_sha256)
 
     def domain_xml(self) -> str:
         """The XML of this VM's domain."""
@@ -162,11 +181,13 @@ class VmRun:
     def detach(self, step: Step) -> None:
         name = self.desired.name
         if not self.hypervisor.detach(name, step.target, step.detail["defined"], step.detail["live"]):
-            raise VirtfleetError(
+            refused = VirtfleetError(
                 "timeout",
                 f"The guest of {name} does not let go of {step.target}",
                 "Unmount it in the guest, wait until the guest has booted, and run again; nothing was removed.",
             )
+            refused.untouched = True
+            raise refused
 
     def remove_snapshots(self, volume: str, snapshots: list[str]) -> None:
         store = SnapshotStore(self.ceph)
@@ -181,6 +202,9 @@ EXECUTORS: dict[str, Callable[[VmRun, Step], None]] = {
     "grow": lambda run, step: run.ceph.grow(step.target, step.detail["size_bytes"]),
     "grow_online": lambda run, step: run.hypervisor.grow_online(
         run.desired.name, step.target, step.detail["size_bytes"]
+    ),
+    "clone_volume": lambda run, step: run.ceph.clone_volume(
+        step.detail["volume"], step.detail["snapshot"], step.target, step.detail["size_bytes"], run.marks
     ),
     "create_disk": lambda run, step: run.ceph.create_disk(step.target, step.detail["size_bytes"], run.desired.id),
     "attach": lambda run, step: run.attach(step),
@@ -217,7 +241,11 @@ def bring_about(
     """
     begin = time.monotonic()
     run = VmRun(params, node, ceph, hypervisor)
-    plan = run.decide()
+    try:
+        plan = run.decide()
+    except VirtfleetError as error:
+        error.untouched = True
+        raise
     timings = {"observe": round((time.monotonic() - begin) * 1000)}
     if not check:
         timings |= carry_out(plan, lambda step: EXECUTORS[step.action](run, step))
@@ -225,6 +253,7 @@ def bring_about(
     return {
         "changed": plan.changed,
         "vm": vm_view(run, plan),
+        "snapshot": cloned_snapshot(run.desired, plan),
         "actions": plan.actions,
         "restart_required": plan.restart_required,
         "diff": {"before": plan.before, "after": plan.after},
@@ -239,7 +268,7 @@ def run_vm_module(module: AnsibleModule) -> None:
         with adapters(module) as (node, ceph, hypervisor):
             result = bring_about(module.params, node, ceph, hypervisor, module.check_mode)
     except VirtfleetError as error:
-        fail(module, error)
+        fail(module, error, untouched=error.untouched)
     # With the time for connecting.
     result["timings_ms"]["total"] = round((time.monotonic() - begin) * 1000)
     module.exit_json(**result)
@@ -262,9 +291,13 @@ def shut_down(hypervisor: Hypervisor, name: str, seconds: int) -> None:
 def carry_out(plan: Plan, execute: Callable[[Step], None]) -> dict[str, int]:
     """Do every step; the milliseconds that each action took."""
     timings: dict[str, int] = {}
-    for step in plan.steps:
+    for number, step in enumerate(plan.steps):
         begin = time.monotonic()
-        execute(step)
+        try:
+            execute(step)
+        except VirtfleetError as error:
+            error.untouched = error.untouched and number == 0
+            raise
         timings[step.action] = timings.get(step.action, 0) + round((time.monotonic() - begin) * 1000)
     return timings
 
@@ -272,7 +305,13 @@ def carry_out(plan: Plan, execute: Callable[[Step], None]) -> dict[str, int]:
 @contextmanager
 def adapters(module: AnsibleModule) -> Iterator[tuple[domain_xml.NodeConfig, Ceph, Hypervisor]]:
     """How this node is configured, and connections to its Ceph and its libvirt."""
-    with storage(module) as (node, ceph), Hypervisor(module.params["libvirt_uri"]) as hypervisor:
+    with ExitStack() as opened:
+        try:
+            node, ceph = opened.enter_context(storage(module))
+            hypervisor = opened.enter_context(Hypervisor(module.params["libvirt_uri"]))
+        except VirtfleetError as error:
+            error.untouched = True
+            raise
         yield node, ceph, hypervisor
 
 
@@ -340,7 +379,7 @@ def _requested(params: dict[str, Any]) -> VmSpec | None:
     """The VM to build where it is missing, or None when only an existing one is to be acted on."""
     if params["image"] is None:
         return None
-    return parse_request(
+    spec = parse_request(
         {
             "name": params["name"],
             "project": params["project"],
@@ -357,3 +396,4 @@ def _requested(params: dict[str, Any]) -> VmSpec | None:
             "networks": params["networks"],
         }
     )
+    return replace(spec, source=Source(**params["source"])) if params["source"] else spec

@@ -17,12 +17,14 @@ from .run import fail, storage
 
 
 def run_flatten_module(module: AnsibleModule) -> None:
-    """Flatten the root volume of one VM, and end the module."""
+    """Flatten the volumes of one VM, and end the module."""
     params = module.params
     desired = Flat(params["name"], params["id"], params["node"] or os.uname().nodename)
     try:
         with storage(module) as (_node, ceph):
-            plan = decide_flatten(desired, ceph.volume(desired.root_volume), ceph.owner(desired.id))
+            plan = decide_flatten(
+                desired, ceph.volume(desired.root_volume), ceph.owner(desired.id), ceph.volumes(desired.name)
+            )
             if not module.check_mode:
                 for step in plan.steps:
                     progress = Progress(module, step.as_text(), "objects")

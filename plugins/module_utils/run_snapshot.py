@@ -175,6 +175,9 @@ def run_snapshot_module(module: AnsibleModule) -> None:
             run = SnapshotRun(wish, ceph, SnapshotStore(ceph), hypervisor, params["shutdown_timeout"])
             seen = run.observe()
             plan = decide_snapshot(wish, seen)
+            if any(step.action == "snapshot" for step in plan.steps):
+                # With the guest held still, Ceph would wait for room.
+                ceph.refuse_full("nothing was done")
             after = seen
             if plan.changed and not module.check_mode:
                 run.carry_out(plan, seen)

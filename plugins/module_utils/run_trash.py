@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 from .ceph_trash import Trash
 from .errors import VirtfleetError
 from .plan_types import TrashedVolume
+from .purge_plan import decide_purge
 from .run import fail, storage
 
 
@@ -23,9 +24,10 @@ def run_trash_module(module: AnsibleModule) -> None:
         with storage(module) as (_node, ceph):
             trash = Trash(ceph)
             before = trash.volumes(module.params["name"])
-            doomed = expired(before, datetime.now(UTC)) if module.params["expired_only"] else before
+            due = expired(before, datetime.now(UTC)) if module.params["expired_only"] else before
+            doomed, kept = decide_purge(due, {volume.trash_id: trash.holders(volume) for volume in due})
             if not module.check_mode:
-                _remove(trash, doomed)
+                _remove(trash, doomed, kept)
     except VirtfleetError as error:
         fail(module, error)
     after = [volume for volume in before if volume not in doomed]
@@ -45,9 +47,9 @@ def expired(volumes: Sequence[TrashedVolume], now: datetime) -> tuple[TrashedVol
     return tuple(volume for volume in volumes if volume.expires_at <= now)
 
 
-def _remove(trash: Trash, volumes: Sequence[TrashedVolume]) -> None:
+def _remove(trash: Trash, volumes: Sequence[TrashedVolume], kept: Sequence[str]) -> None:
     """Remove every one of them that can be; one that cannot does not keep the others."""
-    problems = []
+    problems = list(kept)
     for volume in volumes:
         try:
             trash.remove(volume)
@@ -55,7 +57,11 @@ def _remove(trash: Trash, volumes: Sequence[TrashedVolume]) -> None:
             problems.append(f"{volume.name}: {error.message}")
     if problems:
         raise VirtfleetError(
-            "conflict", "Some volumes could not be removed", "They stay in the trash; the others are gone.", problems
+            "conflict",
+            "Some volumes could not be removed",
+            "They stay in the trash with the rest of their VMs; the others are gone. A clone lets go when it is deleted"
+            " and purged, or flattened (flatten_vm.yml).",
+            problems,
         )
 
 

@@ -68,6 +68,23 @@ class DataDisk:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """The VM that another one is cloned from, and the snapshot of it; None is the newest that is whole."""
+
+    name: str
+    id: str
+    snapshot: str | None = None
+
+    def volume(self, disk: str) -> str:
+        """The volume of a disk of that VM."""
+        return f"{self.name}.{disk}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the registry and module parameters hold it."""
+        return {"name": self.name, "id": self.id, "snapshot": self.snapshot}
+
+
+@dataclass(frozen=True, slots=True)
 class VmSpec:
     """A VM as asked for, complete and checked.
 
@@ -76,6 +93,7 @@ class VmSpec:
         given: the names of the fields that the user gave this time; the others are defaults.
         user_data: the user's own cloud-config, or None. It may hold secrets.
         networks: its network interfaces; without any it has one, see `nics`.
+        source: what it is cloned from in place of the image, or None.
     """
 
     name: str
@@ -95,6 +113,7 @@ class VmSpec:
     protected: bool = False
     guest_user: str = DEFAULTS["guest_user"]
     given: frozenset[str] = frozenset()
+    source: Source | None = None
 
     @property
     def nics(self) -> tuple[Nic, ...]:
@@ -254,6 +273,45 @@ def changed_request(current: Mapping[str, Any], changes: Mapping[str, Any]) -> V
     if problems:
         raise Invalid(problems)
     return wide
+
+
+# What a clone has of its source where it is not asked for otherwise.
+_INHERITED = ("ram", "cpu", "disk", "image", "ram_max", "cpu_max", "disks", "project")
+
+
+def cloned_request(source: Mapping[str, Any], request: Mapping[str, Any]) -> tuple[VmSpec, list[str]]:
+    """Read what a user asked of a clone into a VmSpec; what was left out is as the source has it.
+
+    Args:
+        source: the variables of create_vm.yml that would make the source.
+        request: those of the clone. Data disks that are given have the serial and the file system of the source's.
+
+    Returns:
+        The VM, which is fit for use only without problems, and every problem found; a smaller disk is one.
+    """
+    given = {key: value for key, value in request.items() if value is not None}
+    merged = {**{key: source[key] for key in _INHERITED}, **given}
+    for size, maximum in (("ram", "ram_max"), ("cpu", "cpu_max")):
+        if size in given and maximum not in given:
+            merged[maximum] = None
+    by_name = {disk["name"]: {**disk, "size": disk["size_gib"]} for disk in source["disks"]}
+    merged["disks"] = _like_the_sources(merged["disks"], by_name)
+    spec, problems = read_request(merged)
+    problems += _shrinking(source, spec) if not problems else []
+    return replace(spec, given=frozenset(given)), problems
+
+
+def _like_the_sources(disks: Any, source: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Data disks with what the source's disk of the same name has; what is no list of them is refused later."""
+    if not isinstance(disks, (list, tuple)) or not all(isinstance(disk, Mapping) for disk in disks):
+        return disks
+    merged = []
+    for disk in disks:
+        given = {key: value for key, value in disk.items() if value is not None}
+        inherited = dict(source.get(str(given.get("name")), {}))
+        inherited.pop("size_gib", None)
+        merged.append({**inherited, **given})
+    return merged
 
 
 def _changed_disks(disks: Any, changes: Mapping[str, Any]) -> Any:

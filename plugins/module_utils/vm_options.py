@@ -12,6 +12,14 @@ from .spec import FILESYSTEMS
 
 # What decides the seed; fragment virtfleet.cloud.seed documents it.
 SEED_OPTIONS: dict[str, Any] = {
+    "source": {
+        "type": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "id": {"type": "str", "required": True},
+            "snapshot": {"type": "str"},
+        },
+    },
     "disks": {
         "type": "list",
         "elements": "dict",

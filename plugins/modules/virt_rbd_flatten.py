@@ -8,10 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: virt_rbd_flatten
-short_description: Make the root volume of a VM independent of its image
+short_description: Make a VM independent of its image, or of the VM that it was cloned from
 version_added: 0.1.0
 description:
-  - Copies into the root volume what it shares with the image that it was cloned from, by librbd, object by object.
+  - Copies into each volume what it shares with the image or the volume that it was cloned from, by librbd, object by
+    object.
   - The VM may be running. The copy then needs room in the pool, and the image can go when nothing else hangs on it.
   - A volume that hangs on nothing is left alone. One that has snapshots hangs on its image until they are gone.
   - How far it is can be seen in the journal of the node (C(journalctl -t ansible-virtfleet.cloud.virt_rbd_flatten)).
@@ -27,7 +28,7 @@ attributes:
     description: Says whether it would flatten, and does nothing.
   diff_mode:
     support: full
-    description: What the volume hangs on before and after.
+    description: What each volume hangs on, before and after.
 options:
   name:
     description: Name of the VM.

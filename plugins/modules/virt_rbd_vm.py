@@ -126,6 +126,17 @@ EXAMPLES = r"""
     disks: [{name: data, size_gib: 20}]
     allow_power_cycle: true
 
+- name: Clone another VM from it
+  virtfleet.cloud.virt_rbd_vm:
+    name: test-2
+    id: 1a0f4c0e-3e5a-4f51-8f0a-5d1f7c2b9d22
+    source: {name: test-1, id: 6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11, snapshot: before-upgrade}
+    image: debian-13
+    memory_mib: 1024
+    vcpus: 2
+    disk_gib: 10
+    mac: "52:54:00:12:34:57"
+
 - name: Delete it; its volumes stay in the trash for a week
   virtfleet.cloud.virt_rbd_vm:
     name: test-1
@@ -145,9 +156,18 @@ actions:
   type: list
   elements: str
   sample: [take_ownership test-1, clone test-1.root, write_seed test-1.seed, define test-1, start test-1]
+snapshot:
+  description: The snapshot of O(source) that the VM was cloned from.
+  returned: success
+  type: str
+  sample: before-upgrade
 restart_required:
   description: Whether a part of a change is only seen after the VM was stopped and started.
   returned: success
+  type: bool
+untouched:
+  description: Whether it is known that nothing was done.
+  returned: failure
   type: bool
 timings_ms:
   description: Milliseconds that each action took, and the total.

@@ -37,7 +37,9 @@ options:
     type: str
   intent:
     description:
-      - What the claim is for. Only V(create) makes a VM.
+      - What the claim is for. Only V(create) and V(clone) make a VM.
+      - V(clone) makes it from a C(snapshot) of another VM, the C(source) of O(request), whose sizes and data disks it
+        has where they are not given.
       - V(migrate) reserves room on C(node) of O(request) too, or on the node with the most room.
       - V(undelete) takes the one of this name that was deleted last back.
       - V(change) gives it other sizes, data disks or protection, by O(request).
@@ -47,6 +49,7 @@ options:
     type: str
     choices:
       - create
+      - clone
       - start
       - stop
       - suspend
@@ -87,6 +90,12 @@ options:
     description: With O(vm_node), whether the VM's address is still the one that is recorded.
     type: bool
     default: true
+  snapshot:
+    description: With O(state=recorded), the snapshot that the VM was cloned from, to be kept where it was left open.
+    type: str
+  undo:
+    description: With O(error), the VM as C(diff.before) of the claim of a change showed it, to be so again.
+    type: dict
   step:
     description: With O(state=recorded), what failed.
     type: str

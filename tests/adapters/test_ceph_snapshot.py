@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils import ceph_snapshot
+from ansible_collections.virtfleet.cloud.plugins.module_utils.ceph import Marks
 from ansible_collections.virtfleet.cloud.plugins.module_utils.snapshot_plan import Record
 from ansible_collections.virtfleet.cloud.tests.unit.doubles_snapshot import FakeStore
 
@@ -83,3 +85,29 @@ def test_a_rollback_brings_the_content_back_and_keeps_the_size(pool: Pool, store
     assert store.same(pool.volume, "one")
     assert pool.adapter.volume(pool.volume).size_bytes == size
     assert store.read([pool.volume], clones=False)[0][0].size_bytes == size
+
+
+def test_a_clone_of_a_volume_is_marked_as_its_own_whatever_was_left_of_it(pool: Pool, store: Any) -> None:
+    for name in ("one", "two"):
+        store.create([pool.volume], name)
+        store.write_record(pool.volume, name, Record((pool.volume,), done=True))
+    vm_id = str(uuid.uuid4())
+    clone, making = f"{pool.prefix}-clone.root", f"{vm_id}.{pool.prefix}-clone.root.making"
+    marks, size = Marks(vm_id, "digest"), 16 * MIB
+    if not hasattr(pool.adapter, "world"):
+        import rbd
+
+        # That of a run that was cut off, of another snapshot: with the mark of the source still.
+        rbd.RBD().clone(pool.adapter.ioctx, pool.volume, "one", pool.adapter.ioctx, making, clone_format=2)
+        assert pool.adapter.unnamed(vm_id) == (making,)
+    pool.adapter.clone_volume(pool.volume, "two", clone, size, marks)
+    try:
+        facts = pool.adapter.volume(clone)
+        assert (facts.size_bytes, facts.parent, facts.vm_id) == (size, f"{pool.volume}@two", vm_id)
+        assert pool.adapter.unnamed(vm_id) == () and store.volumes(f"{pool.prefix}-clone", pool.vm_id, True)[0] == ()
+        if not hasattr(pool.adapter, "world"):
+            assert store.read([clone], clones=True)[1] == {}
+            (volume,), _records = store.read([pool.volume], clones=True)
+            assert [name for name, part in volume.snapshots.items() if part.clones] == ["two"]
+    finally:
+        pool.adapter.remove(clone)

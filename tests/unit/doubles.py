@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from ansible_collections.virtfleet.cloud.plugins.module_utils.ceph import Marks
 from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import (
     hardware,
     owned_metadata,
@@ -26,6 +27,7 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.plan_types import 
     TrashedVolume,
     VolumeFacts,
 )
+from ansible_collections.virtfleet.cloud.plugins.module_utils.purge_plan import Holder
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -44,6 +46,7 @@ class World:
     links: frozenset[tuple[str, str]] = frozenset({("network", "default"), ("bridge", "br0")})
     tags_vlans: bool = True
     first_boots: list[str] = field(default_factory=list)
+    full: bool = False
     mutations: list[str] = field(default_factory=list)
     fail_at: str | None = None
 
@@ -64,6 +67,10 @@ class FakeCeph:
 
     def __exit__(self, *_unused: object) -> None:
         pass
+
+    def refuse_full(self, outcome: str) -> None:
+        if self.world.full:
+            raise VirtfleetError("no_capacity", "full", outcome)
 
     def monitors(self) -> tuple[tuple[str, int], ...]:
         return (("10.0.0.1", 6789),)
@@ -91,6 +98,19 @@ class FakeCeph:
         self.world.volumes[volume] = VolumeFacts(
             self.world.images[image].size_bytes, f"{image}@{snapshot}", None, None, 0
         )
+
+    def clone_volume(self, parent: str, snapshot: str, volume: str, size_bytes: int, marks: Marks) -> None:
+        if volume in self.world.volumes:
+            raise Backend("exists")
+        self._existing(parent)
+        making = f"{marks.vm_id}.{volume}.making"
+        self.world.mutate("clone_volume")
+        self.world.volumes[making] = VolumeFacts(size_bytes, f"{parent}@{snapshot}", marks.vm_id, None, 0)
+        self.world.mutate("name")
+        self.world.volumes[volume] = self.world.volumes.pop(making)
+
+    def unnamed(self, vm_id: str) -> tuple[str, ...]:
+        return tuple(sorted(name for name in self.world.volumes if name.startswith(f"{vm_id}.")))
 
     def grow(self, volume: str, size_bytes: int) -> None:
         if size_bytes < self._existing(volume).size_bytes:
@@ -157,6 +177,15 @@ class FakeTrash:
             raise Backend("exists")
         self.world.mutate("restore")
         self.world.volumes[volume.name] = self.world.trash.pop(volume.trash_id)
+
+    def holders(self, volume: TrashedVolume) -> tuple[Holder, ...]:
+        alive = {name: (facts, False) for name, facts in self.world.volumes.items()}
+        trashed = {name: (facts, True) for name, facts in self.world.trash.items()}
+        return tuple(
+            Holder(name, f"pool/{name}", in_trash)
+            for name, (facts, in_trash) in (alive | trashed).items()
+            if (facts.parent or "").startswith(f"{volume.name}@")
+        )
 
     def remove(self, volume: TrashedVolume) -> None:
         self.world.mutate("purge")

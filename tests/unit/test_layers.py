@@ -14,6 +14,7 @@ PURE = (
     "spec.py", "plan.py", "plan_types.py", "plan_changes.py", "snapshot_plan.py", "migration_plan.py", "ownership.py",
     "domain_xml.py", "cloud_init.py", "cloud_config.py", "errors.py", "placement.py", "variables.py", "bulk.py",
     "image_names.py", "image_plan.py", "flatten_plan.py", "seed_plan.py", "nic.py", "field_reader.py",
+    "clone_plan.py", "purge_plan.py",
 )  # fmt: skip
 CLIENTS = {"rados": "ceph", "rbd": "ceph", "libvirt": "hypervisor", "psycopg2": "registry", "redis": "registry"}
 

@@ -403,3 +403,15 @@ def test_many_are_claimed_and_recorded_at_once(registry: Registry, cache: redis.
     again, _refused = registry.claim_many([(spec, []) for spec in specs], "ann@desk", 60)
     assert [claim.needed for claim in again] == [False] * 5
     assert sql("SELECT count(*) FROM vm WHERE made") == [(5,)]
+
+
+def test_a_change_that_was_refused_is_undone(registry: Registry, sql: Sql) -> None:
+    _made(registry, disks=[{"name": "data", "size": 1}])
+    before = registry.vms({"name": "test-1"})
+    request = {"ram": 2048, "disk": 20, "attach": {"name": "more", "size": 1}}
+    claim = registry.claim_change("test-1", request, "ann@desk", 60)
+    error = {"code": "no_capacity"}
+    undo = claim.change.before
+    registry.record(Record("test-1", claim.lease or "", step="Act", error=error, undo=undo), "ann@desk")
+    changed = {"step": "Act", "error": error}
+    assert registry.vms({"name": "test-1"}) == [before[0] | changed]

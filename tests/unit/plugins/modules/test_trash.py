@@ -100,6 +100,28 @@ def test_a_purge_takes_only_what_is_ours_and_expired(vm_module: Runner, trash_mo
     assert not trash_module()["changed"]
 
 
+def test_what_clones_hang_on_stays_whole_until_they_are_gone(
+    vm_module: Runner, trash_module: Runner, world: World
+) -> None:
+    """A purge of both takes the clone first; one of the source alone names the clone and leaves all of the source."""
+    vm_module(**VM)
+    vm_module(**ABSENT)
+    clone = replace(world.trash["a.data"], parent="a.data@one", vm_id="the clone's")
+    world.volumes["b.data"] = clone
+    for check in (True, False):
+        world.mutations.clear()
+        refused = trash_module(check=check)
+        assert world.mutations == []
+        if not check:
+            assert refused["error"]["code"] == "conflict" and refused["error"]["problems"] == [
+                "a.data has clones: pool/b.data"
+            ]
+    assert set(world.trash) == {"a.root", "a.seed", "a.data"}
+    world.trash["b.data"] = world.volumes.pop("b.data")
+    run = trash_module()
+    assert run["actions"][0] == "purge b.data" and world.trash == {}
+
+
 def test_a_retention_ends_when_it_says() -> None:
     kept = TrashedVolume("1", "a.root", ID, NOON, NOON)
     assert expired([kept], NOON - timedelta(seconds=1)) == ()

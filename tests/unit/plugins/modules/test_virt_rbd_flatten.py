@@ -40,10 +40,23 @@ def test_check_run_rerun_check(flatten_module: Runner, world: World) -> None:
     assert world.mutations == []
     run = flatten_module()
     assert check == run and run["changed"] and run["actions"] == ["flatten a.root"]
-    assert run["diff"] == {"before": {"parent": "img:1@golden"}, "after": {"parent": None}}
+    assert run["diff"] == {"before": {"a.root": "img:1@golden"}, "after": {"a.root": None}}
     for again in (flatten_module(), flatten_module(check=True)):
         assert not again["changed"] and again["actions"] == []
     assert world.mutations == ["flatten"]
+
+
+def test_a_clone_of_another_vm_is_flattened_with_its_data_disks(flatten_module: Runner, world: World) -> None:
+    world.volumes |= {
+        "a.root": replace(ROOT, parent="b.root@one"),
+        "a.data": replace(ROOT, parent="b.data@one"),
+        "a.own": replace(ROOT, parent=None),
+        "a.other": replace(ROOT, vm_id="another"),
+    }
+    run = flatten_module()
+    assert run["actions"] == ["flatten a.root", "flatten a.data"]
+    assert run["diff"]["before"] == {"a.root": "b.root@one", "a.data": "b.data@one", "a.own": None}
+    assert not flatten_module()["changed"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,44 @@ def test_interfaces_are_in_the_domain_and_in_the_result(vm_module: Runner, world
     result = vm_module(**VM | {"networks": nics})
     assert (result["vm"]["networks"], result["vm"]["mac"]) == (nics, "52:54:00:12:34:00")
     assert mac_addresses(world.xml["a"]) == ("52:54:00:12:34:00", "52:54:00:12:34:01")
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted"),
+    [
+        ([], VM),
+        ([VM], {**EXISTING, "state": "present", "disk_gib": 11}),
+        ([VM], {**EXISTING, "state": "present", "disks": [{"name": "data", "size_gib": 1}]}),
+    ],
+)
+def test_a_full_pool_refuses_what_needs_room_and_lets_the_rest_pass(
+    vm_module: Runner, world: World, before: list[dict[str, Any]], wanted: dict[str, Any]
+) -> None:
+    for arguments in before:
+        vm_module(**arguments)
+    world.mutations.clear()
+    world.full = True
+    for check in (True, False):
+        refused = vm_module(check=check, **wanted)
+        assert refused["error"]["code"] == "no_capacity" and refused["untouched"]
+    assert world.mutations == []
+    assert not before or vm_module(**EXISTING, state="stopped")["changed"]
+    assert not before or vm_module(**EXISTING, state="absent")["changed"]
+
+
+def test_a_disk_that_the_guest_holds_leaves_everything(vm_module: Runner, world: World) -> None:
+    vm_module(**VM, disks=[{"name": "data", "size_gib": 1}])
+    world.guest_obeys = False
+    refused = vm_module(**EXISTING, state="present", disks=[])
+    assert refused["error"]["code"] == "timeout" and refused["untouched"]
+    half = vm_module(**EXISTING, state="present", disks=[], memory_mib=256, vcpus=1)
+    assert half["error"]["code"] == "timeout" and not half["untouched"]
+
+
+@pytest.mark.parametrize("state", ["stopped", "running"])
+def test_a_volume_that_somebody_else_has_open_is_not_deleted(vm_module: Runner, world: World, state: str) -> None:
+    vm_module(**{**VM, "state": state})
+    world.volumes["a.root"] = replace(world.volumes["a.root"], watchers=2)
+    world.mutations.clear()
+    refused = vm_module(**EXISTING, state="absent")
+    assert refused["error"]["code"] == "in_use_elsewhere" and refused["untouched"] and world.mutations == []
