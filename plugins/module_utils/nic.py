@@ -9,7 +9,7 @@ import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import Invalid
 from .field_reader import FieldReader, shown
@@ -17,7 +17,10 @@ from .field_reader import FieldReader, shown
 MOST = 8
 VLANS = (1, 4094)
 
-Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+if TYPE_CHECKING:
+    Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+    Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+    Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 _NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
 _BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")  # as long as Linux lets an interface's name be
@@ -178,7 +181,7 @@ class _Reader(FieldReader):
         found = (self._address(key, item) for item in items)
         return tuple(str(address) for address in found if address is not None)
 
-    def _address(self, key: str, value: Any) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    def _address(self, key: str, value: Any) -> Address | None:
         try:
             return ipaddress.ip_address(value if isinstance(value, str) else "")
         except ValueError:
@@ -186,9 +189,7 @@ class _Reader(FieldReader):
             return None
 
 
-def _not_for_hosts(
-    network: ipaddress.IPv4Network | ipaddress.IPv6Network,
-) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, ...]:
+def _not_for_hosts(network: Network) -> tuple[Address, ...]:
     """The addresses of a network that mean the network, or all of its hosts."""
     if network.version == 6 or network.prefixlen >= network.max_prefixlen - 1:
         return ()

@@ -137,7 +137,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     if there := request.config.getoption("--on-lab", default=None):
-        name, _, inventory = there.partition("=")
+        name, inventory = there.split("=", 1)
         yield Lab(Path(inventory).resolve(), name=name)
         return
     try:

@@ -39,7 +39,11 @@ class Inventory:
     def run(self, *command: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command of Ansible's with the inventory, which has these options on top."""
         self.file.write_text(yaml.safe_dump(self.options | options))
-        environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        environment = os.environ | {
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
+        }
         return subprocess.run(
             [*command, "-i", str(self.file)],
             cwd=ROOT,
