@@ -9,18 +9,13 @@ import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import Invalid
 from .field_reader import FieldReader, shown
 
 MOST = 8
 VLANS = (1, 4094)
-
-if TYPE_CHECKING:
-    Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-    Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-    Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 _NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
 _BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")  # as long as Linux lets an interface's name be
@@ -147,7 +142,7 @@ class _Reader(FieldReader):
             self.problems.append(f"mac {shown(value)} is not the MAC address of one interface, like 52:54:00:12:34:56")
         return mac
 
-    def _interface(self) -> Interface | None:
+    def _interface(self) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface | None:
         value = self.raw.get("address")
         if value is None:
             return None
@@ -160,7 +155,7 @@ class _Reader(FieldReader):
             self.problems.append(f"address {value} is that of the network itself")
         return interface
 
-    def _gateway(self, interface: Interface | None) -> str | None:
+    def _gateway(self, interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface | None) -> str | None:
         value = self.raw.get("gateway")
         if value is None:
             return None
@@ -181,7 +176,7 @@ class _Reader(FieldReader):
         found = (self._address(key, item) for item in items)
         return tuple(str(address) for address in found if address is not None)
 
-    def _address(self, key: str, value: Any) -> Address | None:
+    def _address(self, key: str, value: Any) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         try:
             return ipaddress.ip_address(value if isinstance(value, str) else "")
         except ValueError:
@@ -189,7 +184,9 @@ class _Reader(FieldReader):
             return None
 
 
-def _not_for_hosts(network: Network) -> tuple[Address, ...]:
+def _not_for_hosts(
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network,
+) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, ...]:
     """The addresses of a network that mean the network, or all of its hosts."""
     if network.version == 6 or network.prefixlen >= network.max_prefixlen - 1:
         return ()
