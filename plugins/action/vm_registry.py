@@ -38,6 +38,9 @@ class ActionModule(RegistryAction):
                 "snapshot",
                 "rollback",
                 "remove_snapshot",
+                "backup",
+                "remove_backup",
+                "restore",
             ],
             "default": "create",
         },
@@ -90,6 +93,9 @@ class ActionModule(RegistryAction):
             return registry.claim_change(name, changes, actor, seconds)
         if arguments["intent"] == "undelete":
             return registry.claim_deleted(name, actor, seconds)
+        if arguments["intent"] == "restore":
+            source = arguments["request"]
+            return registry.claim_restored(name, source, source.get("node"), actor, seconds)
         if arguments["intent"] == "migrate":
             return registry.claim_move(name, arguments["request"].get("node"), actor, seconds)
         if arguments["intent"] != "create":
@@ -118,13 +124,19 @@ def read_request_of(given: dict[str, Any], flavors: dict[str, Any]) -> tuple[VmS
 
 def claim_view(claim: Claim, intent: str) -> dict[str, Any]:
     # A lease is bookkeeping that the record takes away again; only what is reserved is a change.
-    reserved = {"create": claim.needed, "change": claim.change.changed, "undelete": claim.needed}
-    return change_result(claim.change) | {
-        "changed": reserved.get(intent, False),
-        "needed": claim.needed,
-        "resume": claim.resume,
-        "lease": claim.lease,
-        "vm": claim.vm,
-        "node": claim.node,
-        "target": claim.target,
-    }
+    reserved = {
+        "create": claim.needed, "change": claim.change.changed, "undelete": claim.needed, "restore": not claim.resume,
+    }  # fmt: skip
+    return (
+        change_result(claim.change)
+        | {
+            "changed": reserved.get(intent, False),
+            "needed": claim.needed,
+            "resume": claim.resume,
+            "lease": claim.lease,
+            "vm": claim.vm,
+            "node": claim.node,
+            "target": claim.target,
+        }
+        | ({"request": claim.request} if intent == "backup" else {})
+    )

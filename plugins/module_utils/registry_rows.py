@@ -250,8 +250,14 @@ def refuse_unknown(cursor: Any, spec: VmSpec, nodes: list[dict[str, Any]], known
     return replace(spec, image=chosen)
 
 
-def insert(cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int) -> str:
-    """Make the row of a new VM; returns its lease."""
+def insert(
+    cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int, identity: Mapping[str, str] | None = None
+) -> str:
+    """Make the row of a VM; returns its lease.
+
+    Args:
+        identity: the `id` and `mac` of one that was before; a new one draws its own.
+    """
     row: dict[str, Any] = {
         "id": str(uuid.uuid4()),
         "name": spec.name,
@@ -266,6 +272,7 @@ def insert(cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int)
         "tags": list(spec.tags),
         "protected": spec.protected,
         "spec": json.dumps(_seed_request(spec) | _growable(spec)),
+        **(identity or {}),
     }
     columns, values = ", ".join(row), ", ".join(f"%({column})s" for column in row)
     cursor.execute(f"INSERT INTO vm ({columns}) VALUES ({values})", row)

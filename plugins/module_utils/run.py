@@ -53,7 +53,7 @@ class VmRun:
             sizes=self._sizes(),
             allow_power_cycle=params["allow_power_cycle"],
             remove_detached=params["remove_detached"],
-            restore=params["restore"],
+            restore=params["restore"] or params["restored"],
             name=params["name"],
             id=params["id"],
             node=params["node"] or os.uname().nodename,
@@ -81,7 +81,7 @@ class VmRun:
         domain = self.hypervisor.domain(desired.name)
         return Observed(
             domain=domain,
-            trashed=self.trash.volumes(desired.name) if desired.restore and domain is None else (),
+            trashed=self.trash.volumes(desired.name) if self.params["restore"] and domain is None else (),
             others=self._others(domain is not None),
             root=self.ceph.volume(desired.root_volume),
             seed=self.ceph.volume(desired.seed_volume),

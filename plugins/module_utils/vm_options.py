@@ -42,6 +42,7 @@ VM_OPTIONS: dict[str, Any] = {
     "force": {"type": "bool", "default": False},
     "purge": {"type": "bool", "default": False},
     "restore": {"type": "bool", "default": False},
+    "restored": {"type": "bool", "default": False},
     "retention_days": {"type": "int", "default": 7},
     "shutdown_timeout": {"type": "int", "default": 60},
 }

@@ -136,6 +136,10 @@ options:
     description: Take the volumes of a VM that was deleted out of the trash, instead of making new ones.
     type: bool
     default: false
+  restored:
+    description: Take the volumes that M(virtfleet.cloud.virt_rbd_restore) made, with the seed, and make no new ones.
+    type: bool
+    default: false
   retention_days:
     description: How long the volumes of a deleted VM stay in the trash.
     type: int
