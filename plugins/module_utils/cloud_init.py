@@ -35,7 +35,7 @@ def documents(spec: VmSpec, instance_id: str, mac: str) -> dict[str, str]:
         "meta-data": _json({"instance-id": instance_id, "local-hostname": spec.name}),
         "user-data": "#cloud-config\n" + _json(_user_data(spec)),
         "network-config": _json(
-            {"version": 2, "ethernets": {"primary": {"match": {"macaddress": mac}, "dhcp4": True}}}
+            {"version": 2, "ethernets": {"primary": {"match": {"macaddress": mac}, "dhcp4": True, **_dhcp(spec)}}}
         ),
     }
 
@@ -77,22 +77,27 @@ def _user_data(spec: VmSpec) -> dict[str, Any]:
         "disable_root": True,
         "growpart": {"mode": "auto", "devices": ["/"]},
         "resize_rootfs": True,
-        **_data_disks(spec.disks),
+        **_data_disks(spec),
         **_hotplug(spec),
+        **_own_identity(spec),
     }
     return merge(ours, spec.user_data or {})
 
 
-def _data_disks(disks: tuple[DataDisk, ...]) -> dict[str, Any]:
-    """Make and mount the file systems that were asked for; one that is there already is kept."""
-    formatted = [disk for disk in disks if disk.filesystem]
+def _data_disks(spec: VmSpec) -> dict[str, Any]:
+    """Make and mount the file systems that were asked for; one that is there already is kept.
+
+    Disks that are copies hold what was made on them, so that none is made anew.
+    """
+    formatted = [disk for disk in spec.disks if disk.filesystem]
     if not formatted:
         return {}
+    setup = [
+        {"device": _device(disk), "filesystem": disk.filesystem, "partition": "none", "overwrite": False}
+        for disk in formatted
+    ]
     return {
-        "fs_setup": [
-            {"device": _device(disk), "filesystem": disk.filesystem, "partition": "none", "overwrite": False}
-            for disk in formatted
-        ],
+        **({} if spec.copied else {"fs_setup": setup}),
         "mounts": [
             [_device(disk), disk.mount, disk.filesystem, "defaults,nofail", "0", "2"]
             for disk in formatted
@@ -107,6 +112,23 @@ def _hotplug(spec: VmSpec) -> dict[str, Any]:
         return {}
     rule = 'SUBSYSTEM=="cpu", ACTION=="add", TEST=="online", ATTR{online}=="0", ATTR{online}="1"\n'
     return {"write_files": [{"path": "/etc/udev/rules.d/80-virtfleet-cpu.rules", "content": rule}]}
+
+
+def _dhcp(spec: VmSpec) -> dict[str, str]:
+    """The guest of a copy asks for its address by its MAC: by its machine id, which is that of the other VM until it
+    has its own, it would be given the address of that one."""
+    return {"dhcp-identifier": "mac"} if spec.copied else {}
+
+
+def _own_identity(spec: VmSpec) -> dict[str, Any]:
+    """Give the guest of a copy a machine id of its own; the host keys and the name are new with the instance id."""
+    if not spec.copied:
+        return {}
+    renew = (
+        "command -v systemd-machine-id-setup >/dev/null || exit 0;"
+        " rm -f /var/lib/dbus/machine-id; : >/etc/machine-id; systemd-machine-id-setup"
+    )
+    return {"bootcmd": [["cloud-init-per", "instance", "virtfleet-machine-id", "sh", "-c", renew]]}
 
 
 def _device(disk: DataDisk) -> str:

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -325,7 +325,7 @@ def _requested(params: dict[str, Any]) -> VmSpec | None:
     """The VM to build where it is missing, or None when only an existing one is to be acted on."""
     if params["image"] is None:
         return None
-    return parse_request(
+    spec = parse_request(
         {
             "name": params["name"],
             "project": params["project"],
@@ -341,3 +341,4 @@ def _requested(params: dict[str, Any]) -> VmSpec | None:
             "disks": params["disks"],
         }
     )
+    return replace(spec, copied=params["copied"])

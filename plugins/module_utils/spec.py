@@ -78,6 +78,7 @@ class VmSpec:
         memory_max_mib, vcpus_max: up to here memory and virtual CPUs can grow while the VM runs.
         given: the names of the fields that the user gave this time; the others are defaults.
         user_data: the user's own cloud-config, or None. It may hold secrets.
+        copied: its disks are copies of another VM's, whose identity its guest has to give up.
     """
 
     name: str
@@ -96,6 +97,7 @@ class VmSpec:
     protected: bool = False
     guest_user: str = DEFAULTS["guest_user"]
     given: frozenset[str] = frozenset()
+    copied: bool = False
 
     @property
     def user_data_sha256(self) -> str | None:

@@ -43,6 +43,7 @@ VM_OPTIONS: dict[str, Any] = {
     "purge": {"type": "bool", "default": False},
     "restore": {"type": "bool", "default": False},
     "restored": {"type": "bool", "default": False},
+    "copied": {"type": "bool", "default": False},
     "retention_days": {"type": "int", "default": 7},
     "shutdown_timeout": {"type": "int", "default": 60},
 }

@@ -136,6 +136,12 @@ options:
     description: Take the volumes of a VM that was deleted out of the trash, instead of making new ones.
     type: bool
     default: false
+  copied:
+    description:
+      - The volumes that are there are copies of another VM's, as M(virtfleet.cloud.virt_rbd_restore) makes them.
+      - The seed then has the guest take a machine id of its own, and ask for its address by its MAC.
+    type: bool
+    default: false
   restored:
     description: Take the volumes that M(virtfleet.cloud.virt_rbd_restore) made, with the seed, and make no new ones.
     type: bool

@@ -13,7 +13,8 @@ FILES = sorted(PLUGINS.rglob("*.py"))
 PURE = (
     "spec.py", "plan.py", "plan_types.py", "plan_changes.py", "snapshot_plan.py", "migration_plan.py", "ownership.py",
     "domain_xml.py", "cloud_init.py", "cloud_config.py", "errors.py", "placement.py", "variables.py", "bulk.py",
-    "image_names.py", "image_plan.py", "flatten_plan.py",
+    "image_names.py", "image_plan.py", "flatten_plan.py", "backup_manifest.py", "backup_plan.py", "backup_storage.py",
+    "restore_plan.py", "rbd_diff.py",
 )  # fmt: skip
 CLIENTS = {"rados": "ceph", "rbd": "ceph", "libvirt": "hypervisor", "psycopg2": "registry", "redis": "registry"}
 
