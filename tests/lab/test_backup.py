@@ -78,14 +78,13 @@ def image(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An image of 8 MiB that no guest boots from."""
     file = tmp_path_factory.mktemp("image") / "disk.raw"
     file.write_bytes(b"\x55" * 8 * MIB)
-    imported = {"image_name": IMAGE, "image_file": str(file), "image_version": ""}
-    succeeds(lab.play("playbooks/import_image.yml", **imported))
+    succeeds(lab.play("playbooks/import_image.yml", image_name=IMAGE, image_file=str(file), image_version=""))
     yield IMAGE
     succeeds(lab.play("playbooks/remove_image.yml", image=IMAGE))
 
 
 @pytest.fixture(scope="module")
-def guest(lab: Lab) -> Iterator[None]:
+def guest(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A copy of the guest that every lab has, restored and booting while the other tests run."""
     lab.on(NODE, "mkdir", "-m", "700", "-p", GUEST_PLACE)
     node = lab.sql("SELECT node FROM virtfleet.vm WHERE name = 'test-1' AND state <> 'deleted'")
@@ -100,12 +99,11 @@ def guest(lab: Lab) -> Iterator[None]:
     succeeds(play(lab, "backup_vm", name="test-1", to=GUEST_PLACE, freeze="required"), "incremental")
     print(f"incremental backup of it: {time.monotonic() - begin:.0f} s")
     begin = time.monotonic()
-    restored = {"name": "test-1", "to": GUEST_PLACE, "node": node, "as": GUEST}
-    succeeds(play(lab, "restore_vm", **restored))
+    succeeds(play(lab, "restore_vm", **{"name": "test-1", "to": GUEST_PLACE, "node": node, "as": GUEST}))
     print(f"restore of it under another name: {time.monotonic() - begin:.0f} s")
     yield
     succeeds(life(lab, "delete_vm", name=GUEST, purge=True, force=True))
-    for name in snapshots(lab, ROOT / ".cache", "test-1"):
+    for name in snapshots(lab, tmp_path_factory.mktemp("guest"), "test-1"):
         if name.startswith("backup-"):
             succeeds(life(lab, "remove_snapshot", name="test-1", snapshot=name))
     lab.on(node, "rm", "-r", GUEST_PLACE)
@@ -120,6 +118,8 @@ def vm(lab: Lab, guest: None, image: str) -> Iterator[str]:
     yield f"{NAME}.root"
     for name in (NAME, COPY):
         succeeds(life(lab, "delete_vm", name=name, purge=True, force=True))
+    # What was deleted to be restored hangs on the image too.
+    succeeds(lab.play("playbooks/purge_trash.yml", vm=NAME, expired_only=False))
     lab.on(NODE, "rm", "-r", PLACE)
 
 
@@ -183,7 +183,8 @@ def test_a_backup_that_is_killed_is_none(lab: Lab, tmp_path: Path, vm: str) -> N
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         partial = f"{PLACE}/{NAME}/torn.partial/root.rbd-diff"
         # Only the process that writes it is killed.
-        kill = f'for fd in /proc/[0-9]*/fd/*; do [ "$(readlink $fd)" != {partial} ] || kill -9 $(echo $fd | cut -d/ -f3); done'
+        other = f'[ "$(readlink $fd)" != {partial} ]'
+        kill = f"for fd in /proc/[0-9]*/fd/*; do {other} || kill -9 $(echo $fd | cut -d/ -f3); done"
         deadline = time.monotonic() + BUSY
         while running.poll() is None and time.monotonic() < deadline:
             lab.on(NODE, "sh", "-c", f"[ ! -e {partial} ] || {{ {kill}; }}")
