@@ -60,7 +60,7 @@ def put_together(contents: Mapping[str, bytes], partial: Iterable[str], sizes: M
             broken[backup] = f"its manifest is that of {manifest.backup}"
     return Kept(
         tuple(sorted(manifests, key=lambda manifest: (manifest.number, manifest.backup))),
-        tuple(sorted(partial)),
+        tuple(sorted(set(partial) - set(contents))),
         broken,
         sizes,
     )

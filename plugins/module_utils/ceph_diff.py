@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 from .ceph import Ceph, as_our_errors, marks
 from .ceph_image import finish
 from .errors import Backend, VirtfleetError
-from .rbd_diff import CHUNK, Header, Piece
+from .rbd_diff import CHUNK, Header, Piece, without_zeros
 from .restore_plan import SeenVolume
 
 try:
@@ -119,16 +120,18 @@ class RestoredVolume:
 
     def apply(self, header: Header, pieces: Iterable[Piece]) -> None:
         """Bring it from the state that a stream builds on to that which it leads to."""
-        writes: deque[tuple[Any, bytes]] = deque()  # with what they write, which has to stay until they are done
+        writes: deque[tuple[Any, Piece]] = deque()  # with what they write, which has to stay until they are done
         with as_our_errors(f"writing volume {self._name}"):
             self._image.resize(header.size_bytes, allow_shrink=True)
             for piece in pieces:
                 if piece.data is not None:
                     write = self._image.aio_write(piece.data, piece.offset, lambda _completion: None)
-                    writes.append((write, piece.data))
                 elif header.from_snapshot is not None:
-                    # A new volume is zero already.
-                    self._image.discard(piece.offset, piece.length)
+                    # Not a discard, which librbd leaves undone where it is small.
+                    write = self._image.aio_write_zeroes(piece.offset, piece.length, lambda _completion: None)
+                else:
+                    continue  # a new volume is zero already
+                writes.append((write, piece))
                 if len(writes) == _AT_ONCE:
                     finish(writes.popleft()[0])
             while writes:
@@ -172,29 +175,26 @@ def _extents(image: Any, base: str | None) -> list[tuple[int, int, bool]]:
 
 def _pieces(image: Any, extents: Iterable[tuple[int, int, bool]]) -> Iterator[Piece]:
     """The pieces in their order, read a few ahead."""
-    reads: deque[tuple[Piece, Any, list[bytes]]] = deque()
+    reads: deque[tuple[int, int, Any, list[bytes]]] = deque()
     for offset, length, exists in extents:
         if not exists:
             while reads:
-                yield _finished(reads.popleft())
+                yield from _finished(*reads.popleft())
             yield Piece(offset, length)
             continue
         for begin in range(offset, offset + length, CHUNK):
             count = min(CHUNK, offset + length - begin)
             data: list[bytes] = []
             read = image.aio_read(begin, count, lambda _completion, part, data=data: data.append(part))
-            reads.append((Piece(begin, count), read, data))
+            reads.append((begin, count, read, data))
             if len(reads) == _AT_ONCE:
-                yield _finished(reads.popleft())
+                yield from _finished(*reads.popleft())
     while reads:
-        yield _finished(reads.popleft())
+        yield from _finished(*reads.popleft())
 
 
-def _finished(reading: tuple[Piece, Any, list[bytes]]) -> Piece:
-    piece, read, data = reading
+def _finished(offset: int, length: int, read: Any, data: list[bytes]) -> Iterator[Piece]:
     finish(read)
-    content = data[0]
-    if len(content) != piece.length:
-        raise rbd.OSError("a read was cut short", errno=5)
-    # What is zero takes no room in the stream either.
-    return piece if content.count(0) == piece.length else Piece(piece.offset, piece.length, content)
+    if len(data[0]) != length:
+        raise rbd.OSError("a read was cut short", errno=errno.EIO)
+    return without_zeros(offset, data[0])

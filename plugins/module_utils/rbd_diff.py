@@ -18,6 +18,9 @@ BANNER = b"rbd diff v1\n"
 # So much of an image is held in memory at once.
 CHUNK = 4 * 1024 * 1024
 _LONGEST_NAME = 4096
+# Zeros that are shorter are written as they are.
+_BLOCK = 64 * 1024
+_ZEROS = bytes(_BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,24 @@ class Piece:
     offset: int
     length: int
     data: bytes | None = None
+
+
+def without_zeros(offset: int, content: bytes) -> Iterator[Piece]:
+    """The content as pieces, with zeros as such where there are many: Ceph hands out whole objects of a clone."""
+    begin, zero = 0, False
+    for end in range(0, len(content), _BLOCK):
+        block = content[end : end + _BLOCK]
+        is_zero = block == _ZEROS or block.count(0) == len(block)
+        if is_zero != zero and end > begin:
+            yield _piece(offset, content, begin, end, zero)
+            begin = end
+        zero = is_zero
+    if content:
+        yield _piece(offset, content, begin, len(content), zero)
+
+
+def _piece(offset: int, content: bytes, begin: int, end: int, zero: bool) -> Piece:
+    return Piece(offset + begin, end - begin, None if zero else content[begin:end])
 
 
 def damaged(what: str) -> Conflict:

@@ -58,12 +58,14 @@ def stream(diffs: Any, pool: Pool, base: str | None, snapshot: str) -> list[byte
 
 def test_a_volume_is_made_of_what_it_was_and_what_changed(pool: Pool, diffs: Any) -> None:
     reader, store = diffs
-    for name in ("one", "two"):
-        write(pool, name)
+    # Zeros have to be written too, however few they are.
+    for name, text in (("one", "one"), ("two", "\0\0\0"), ("three", "end")):
+        write(pool, text)
         store.create([pool.volume], name)
-    full, later = stream(reader, pool, None, "one"), stream(reader, pool, "one", "two")
+    full = stream(reader, pool, None, "one")
+    later, last = stream(reader, pool, "one", "two"), stream(reader, pool, "two", "three")
     copy = f"{pool.prefix}.copy"
-    for links, wanted in (([full], b"one"), ([full, later], b"two")):
+    for links, wanted in (([full], b"one"), ([full, later], bytes(3)), ([full, later, last], b"end")):
         with reader.new(copy, pool.vm_id, "a/backup", None) as volume:
             for link in links:
                 volume.apply(*read_stream(link))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 
 import pytest
@@ -13,6 +14,7 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.rbd_diff import (
     Header,
     Piece,
     read_stream,
+    without_zeros,
     write_stream,
 )
 from hypothesis import given
@@ -97,3 +99,20 @@ def test_large_records_of_others_are_read_in_chunks() -> None:
     pieces = list(read_stream([content])[1])
     assert [(piece.offset, piece.length) for piece in pieces] == [(7, CHUNK), (7 + CHUNK, 3)]
     assert b"".join(piece.data or b"" for piece in pieces) == data
+
+
+BLOCK = 64 * 1024
+RUNS = st.lists(st.tuples(st.booleans(), st.integers(1, 3 * BLOCK)), max_size=6)
+
+
+@given(st.integers(0, SIZE), RUNS)
+def test_zeros_are_left_out_and_everything_else_is_there(offset: int, runs: list[tuple[bool, int]]) -> None:
+    content = b"".join((b"\0" if zero else b"x") * length for zero, length in runs)
+    pieces = list(without_zeros(offset, content))
+    assert b"".join(bytes(piece.length) if piece.data is None else piece.data for piece in pieces) == content
+    ends = [offset, *(piece.offset + piece.length for piece in pieces)]
+    assert [piece.offset for piece in pieces] == ends[:-1]
+    # No two of a kind stand beside each other, and none with data is all zeros.
+    kinds = [piece.data is None for piece in pieces]
+    assert all(one != other for one, other in itertools.pairwise(kinds))
+    assert all(piece.data is None or piece.data.strip(b"\0") for piece in pieces)
