@@ -32,7 +32,7 @@ from .ceph_backup import BackupPool
 from .ceph_diff import VolumeDiffs
 from .ceph_snapshot import SnapshotStore
 from .domain_xml import NodeConfig
-from .errors import Conflict, Invalid, VirtfleetError
+from .errors import Conflict, Invalid, NotFound, Unreachable, VirtfleetError
 from .hypervisor_freeze import FreezingHypervisor
 from .pace import MIB, Pace
 from .plan_types import Plan, Step, VolumeFacts
@@ -58,7 +58,13 @@ def destination(to: str, node: NodeConfig) -> Iterator[BackupStorage]:
     if pool is None:
         yield BackupDirectory(to)
         return
-    with Ceph(node.ceph_conf, node.ceph_client, pool) as ceph:
+    try:
+        ceph = Ceph(node.ceph_conf, node.ceph_client, pool)
+    except Unreachable as error:
+        if "opening pool" not in error.message:
+            raise
+        raise NotFound(f"There is no pool {pool}", "ceph_backup_pool of role ceph makes it.") from None
+    with ceph:
         yield BackupPool(ceph)
 
 
