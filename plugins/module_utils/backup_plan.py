@@ -47,7 +47,7 @@ class BackupWish:
     @property
     def mark(self) -> str:
         """How the snapshots for this destination end."""
-        return "-" + hashlib.sha256(self.to.encode()).hexdigest()[:8]
+        return "-" + hashlib.sha256(self.to.rstrip("/").encode()).hexdigest()[:8]
 
     def target(self, backup: str) -> str:
         """A backup of this VM as people write it."""

@@ -47,7 +47,6 @@ class RestoreRun:
 
     def observe(self) -> tuple[str | None, dict[str, SeenVolume | None]]:
         """The owner of the VM, and its volumes that are there already."""
-        # A new VM's seed is looked at too: one of another VM has to be seen.
         names = [f"{self.wish.name}.{disk}" for disk in restored_disks(self.wish, self.manifest)]
         return self.ceph.owner(self.wish.id), {name: self.diffs.seen(name) for name in names}
 
