@@ -41,6 +41,9 @@ class ActionModule(RegistryAction):
                 "snapshot",
                 "rollback",
                 "remove_snapshot",
+                "backup",
+                "remove_backup",
+                "restore",
             ],
             "default": "create",
         },
@@ -100,6 +103,9 @@ class ActionModule(RegistryAction):
             return registry.claim_seed(spec, self.default_keys, actor, seconds)
         if arguments["intent"] == "undelete":
             return registry.claim_deleted(name, actor, seconds)
+        if arguments["intent"] == "restore":
+            source = arguments["request"]
+            return registry.claim_restored(name, source, source.get("node"), actor, seconds)
         if arguments["intent"] == "migrate":
             return registry.claim_move(name, arguments["request"].get("node"), actor, seconds)
         if arguments["intent"] not in ("create", "clone"):
@@ -149,13 +155,18 @@ def claim_view(claim: Claim, intent: str) -> dict[str, Any]:
         "change": claim.change.changed,
         "reseed": claim.change.changed,
         "undelete": claim.needed,
+        "restore": not claim.resume,
     }
-    return change_result(claim.change) | {
-        "changed": reserved.get(intent, False),
-        "needed": claim.needed,
-        "resume": claim.resume,
-        "lease": claim.lease,
-        "vm": claim.vm,
-        "node": claim.node,
-        "target": claim.target,
-    }
+    return (
+        change_result(claim.change)
+        | {
+            "changed": reserved.get(intent, False),
+            "needed": claim.needed,
+            "resume": claim.resume,
+            "lease": claim.lease,
+            "vm": claim.vm,
+            "node": claim.node,
+            "target": claim.target,
+        }
+        | ({"request": claim.request} if intent == "backup" else {})
+    )

@@ -37,24 +37,12 @@ options:
       serial:
         description: What the guest finds it by in C(/dev/disk/by-id), at most 20 characters. Default is the name.
         type: str
-  source:
+  copied:
     description:
-      - The VM is a clone of another one. M(virtfleet.cloud.virt_rbd_vm) clones its volumes from a snapshot of that
-        instead of making them from an image, which is only noted then.
-      - Every disk has to be in the snapshot, and may be larger than there. The volumes hang on it until they are flat.
-    type: dict
-    suboptions:
-      name:
-        description: Name of that VM. It may run, on any node.
-        type: str
-        required: true
-      id:
-        description: Its UUID.
-        type: str
-        required: true
-      snapshot:
-        description: A whole snapshot that M(virtfleet.cloud.virt_rbd_snapshot) made of it. Default is the newest.
-        type: str
+      - The volumes that are there are copies of another VM's, as M(virtfleet.cloud.virt_rbd_restore) makes them.
+      - The seed then has the guest take a machine id of its own, and ask for its address by its MAC.
+    type: bool
+    default: false
   networks:
     description:
       - Network interfaces of the VM. Its address in the list is that of the first.

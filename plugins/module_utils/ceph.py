@@ -290,6 +290,11 @@ def _making(vm_id: str, volume: str) -> str:
     return f"{vm_id}.{volume}.making"
 
 
+def marks(vm_id: str, seed_sha256: str | None) -> dict[str, str]:
+    """The metadata of a volume of a VM, and of its seed where the digest of its documents is given."""
+    return {_VM_ID: vm_id} | ({} if seed_sha256 is None else {_SEED: seed_sha256})
+
+
 def owner_object(vm_id: str) -> str:
     """The name of the RADOS object that says who owns this VM."""
     return f"virtfleet.owner.{vm_id}"

@@ -190,9 +190,9 @@ class NewImage:
                 if chunk.count(0) != len(chunk):
                     writes.append((self._image.aio_write(chunk, begin, lambda _completion: None), chunk))
                 if len(writes) == _WRITES:
-                    _finish(writes.popleft()[0])
+                    finish(writes.popleft()[0])
             while writes:
-                _finish(writes.popleft()[0])
+                finish(writes.popleft()[0])
             self._image.resize(end)
             self._image.flush()
 
@@ -203,11 +203,12 @@ class NewImage:
                 self._image.metadata_set(_CHECKSUM + algorithm, digest)
 
 
-def _finish(write: Any) -> None:
-    write.wait_for_complete_and_cb()
-    code = write.get_return_value()
+def finish(operation: Any) -> None:
+    """Wait for an asynchronous operation, and raise what it failed with."""
+    operation.wait_for_complete_and_cb()
+    code = operation.get_return_value()
     if code < 0:
-        raise rbd.OSError("a write failed", errno=-code)
+        raise rbd.OSError("a read or write failed", errno=-code)
 
 
 def _facts(image: Any) -> StoredImage:

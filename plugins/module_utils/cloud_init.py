@@ -126,13 +126,12 @@ def _ethernet(nic: Nic, order: int) -> dict[str, Any]:
 def _data_disks(spec: VmSpec) -> dict[str, Any]:
     """Make and mount the file systems that were asked for; one that is there already is kept.
 
-    The disks of a clone hold what the source's do. cloud-init would make a file system anew that is of another kind
-    than what is written here, so that it is not asked to.
+    Disks that are copies hold what was made on them, so that none is made anew.
     """
     formatted = [disk for disk in spec.disks if disk.filesystem]
     if not formatted:
         return {}
-    new = [] if spec.source else formatted
+    new = [] if spec.copied else formatted
     setup = [
         {"device": _device(disk), "filesystem": disk.filesystem, "partition": "none", "overwrite": False}
         for disk in new
@@ -156,14 +155,14 @@ def _hotplug(spec: VmSpec) -> dict[str, Any]:
 
 
 def _dhcp(spec: VmSpec) -> dict[str, str]:
-    """A clone asks for its address by its MAC: by its machine id, which is that of its source until the guest has its
-    own, it would be given the address of the source."""
-    return {"dhcp-identifier": "mac"} if spec.source else {}
+    """The guest of a copy asks for its address by its MAC: by its machine id, which is that of the other VM until it
+    has its own, it would be given the address of that one."""
+    return {"dhcp-identifier": "mac"} if spec.copied else {}
 
 
 def _own_identity(spec: VmSpec) -> dict[str, Any]:
-    """Give the guest of a clone a machine id of its own; the host keys and the name are new with the instance id."""
-    if spec.source is None:
+    """Give the guest of a copy a machine id of its own; the host keys and the name are new with the instance id."""
+    if not spec.copied:
         return {}
     renew = (
         "command -v systemd-machine-id-setup >/dev/null || exit 0;"

@@ -11,6 +11,7 @@ from typing import Any
 
 from . import registry_history as history
 from . import registry_moves as moves
+from . import registry_restore as restores
 from . import registry_rows as rows
 from . import registry_seeds as seeds
 from .errors import Conflict, NotFound, VirtfleetError
@@ -46,7 +47,7 @@ class Change:
 class Claim:
     """A VM that is reserved for the caller. `needed` is False where there is nothing to do; then there is no lease.
 
-    `target` is the node that it moves to.
+    `target` is the node that it moves to, `request` what create_vm.yml would have to be given to make it.
     """
 
     vm: dict[str, Any]
@@ -56,6 +57,7 @@ class Claim:
     resume: bool = False
     lease: str | None = None
     target: dict[str, str] | None = None
+    request: dict[str, Any] | None = None
 
 
 class Registry(RegistryConnection):
@@ -190,6 +192,7 @@ class Registry(RegistryConnection):
             if there is not None:
                 rows.refuse_leased(there)
                 rows.refuse_half_deleted(there)
+                restores.refuse_half_restored(there)
                 if not there["spec"].get("restoring"):
                     return _nothing_to_do(cursor, there)
             row = there or rows.deleted(cursor, name)
@@ -201,6 +204,30 @@ class Registry(RegistryConnection):
                 rows.event(cursor, row["id"], actor, "undelete", {})
             lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, "stopped")
             return _claimed(cursor, name, lease, row, resume=there is not None)
+
+    def claim_restored(
+        self, name: str, source: Mapping[str, Any], node: str | None, actor: str, lease_seconds: int
+    ) -> Claim:
+        """Take a VM that is made from a backup into the registry, on a node with room; see registry_restore.begin.
+
+        Args:
+            source: `backup` and `vm` of the backup. A restore of it that was cut off is continued.
+            node: where it should go; None is the node with the most room.
+
+        Raises:
+            Invalid: there is no such node.
+            Conflict: there is a VM of this name.
+            VirtfleetError: busy, or no_capacity.
+        """
+        with self._transaction(claiming=True) as cursor:
+            there = rows.find(cursor, name)
+            if there is None:
+                lease = restores.begin(cursor, name, source, node, actor, lease_seconds)
+                return _claimed(cursor, name, lease, {})
+            rows.refuse_leased(there)
+            restores.continued(there, source["backup"])
+            lease = rows.take_lease(cursor, there["id"], actor, lease_seconds, there["state"])
+            return _claimed(cursor, name, lease, there, resume=True)
 
     def claim_change(self, name: str, request: Mapping[str, Any], actor: str, lease_seconds: int) -> Claim:
         """Give a VM that is there other sizes, data disks or protection, and take its lease for doing it.
@@ -314,6 +341,7 @@ class Registry(RegistryConnection):
         """The VM is gone: free its name, and drop it from the cache."""
         with self._transaction() as cursor:
             row = rows.leased(cursor, name, lease)
+            restores.give_back(cursor, row)
             cursor.execute(
                 """UPDATE vm SET state = 'deleted', lease_by = NULL, lease_until = NULL, step = NULL, error = NULL,
                        updated_at = now() WHERE id = %s""",
@@ -429,7 +457,8 @@ class Registry(RegistryConnection):
 def _claimed(cursor: Any, name: str, lease: str, before: Mapping[str, Any], resume: bool = False) -> Claim:
     row = rows.existing(cursor, name)
     change = Change(rows.view(before) if before else {}, rows.view(row))
-    return Claim(rows.shown(row), rows.node(cursor, row["node"]), True, change, resume, lease)
+    request = restores.request_of(row)
+    return Claim(rows.shown(row), rows.node(cursor, row["node"]), True, change, resume, lease, request=request)
 
 
 def _nothing_to_do(cursor: Any, row: Mapping[str, Any]) -> Claim:

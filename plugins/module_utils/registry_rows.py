@@ -312,11 +312,15 @@ def taken(cursor: Any, nics: Sequence[Nic]) -> list[str]:
     return problems
 
 
-def insert(cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int) -> str:
-    """Make the row of a new VM; returns its lease."""
+def insert(cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int, vm_id: str | None = None) -> str:
+    """Make the row of a VM; returns its lease.
+
+    Args:
+        vm_id: the id of one that was before; a new one draws its own.
+    """
     nics = [replace(nic, mac=nic.mac or _free_mac(cursor)) for nic in spec.nics]
     row: dict[str, Any] = {
-        "id": str(uuid.uuid4()),
+        "id": vm_id or str(uuid.uuid4()),
         "name": spec.name,
         "project": spec.project,
         "node": node,
@@ -449,6 +453,7 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     }
     generation = row["spec"].get("seed_generation", 0)
     seed = {
+        "copied": bool(row["spec"].get("copied") or row["spec"].get("source")),
         "guest_user": row["spec"].get("guest_user", DEFAULTS["guest_user"]),
         "ssh_authorized_keys": row["spec"].get("ssh_authorized_keys", []),
         "seed_generation": generation,

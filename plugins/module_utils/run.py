@@ -62,7 +62,7 @@ class VmRun:
             sizes=self._sizes(),
             allow_power_cycle=params["allow_power_cycle"],
             remove_detached=params["remove_detached"],
-            restore=params["restore"],
+            restore=params["restore"] or params["restored"],
             name=params["name"],
             id=params["id"],
             node=params["node"] or os.uname().nodename,
@@ -91,7 +91,7 @@ class VmRun:
         makes = desired.build is not None and domain is None
         return Observed(
             domain=domain,
-            trashed=self.trash.volumes(desired.name) if desired.restore and domain is None else (),
+            trashed=self.trash.volumes(desired.name) if self.params["restore"] and domain is None else (),
             others=self._others(domain is not None),
             root=self.ceph.volume(desired.root_volume),
             seed=self.ceph.volume(desired.seed_volume),
@@ -396,4 +396,5 @@ def _requested(params: dict[str, Any]) -> VmSpec | None:
             "networks": params["networks"],
         }
     )
-    return replace(spec, source=Source(**params["source"])) if params["source"] else spec
+    source = Source(**params["source"]) if params["source"] else None
+    return replace(spec, source=source, copied=params["copied"] or source is not None)

@@ -21,7 +21,7 @@ from .hypervisor_seed import SeedHypervisor
 from .plan_types import Step
 from .run import carry_out, fail, shut_down, storage
 from .seed_plan import SeedWish, SeenSeed, decide_seed
-from .spec import Source, parse_request
+from .spec import parse_request
 
 
 class SeedRun:
@@ -104,6 +104,5 @@ def _files(params: dict[str, Any]) -> dict[str, str]:
             "user_data": parse_user_data(params["user_data"]),
         }
     )
-    spec = replace(spec, source=Source(**params["source"])) if params["source"] else spec
-    files = cloud_init.documents(spec, params["instance_id"] or params["id"])
+    files = cloud_init.documents(replace(spec, copied=params["copied"]), params["instance_id"] or params["id"])
     return cloud_init.wiped(files) if params["state"] == "wiped" else files

@@ -10,6 +10,7 @@ snapshot that was cut off is never taken for a whole one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,6 +24,9 @@ SNAPSHOT_STATES = ("present", "absent", "rolled_back")
 FREEZE = ("auto", "never", "required")
 
 WHOLE, INCOMPLETE, FOREIGN = "whole", "incomplete", "foreign"
+
+# How backup_plan names the snapshots that backups are read from.
+BACKUP_BASE = re.compile(r"backup-.+-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +290,10 @@ def beyond(wish: Wish, seen: SeenVm) -> list[Snapshot]:
     """Our snapshots that `keep` takes away: the oldest, and those that were cut off."""
     if wish.keep is None or wish.state != "present":
         return []
-    others = [found for found in seen.snapshots() if found.name != wish.snapshot]
+    # What the next incremental backup builds on is not a snapshot of the user's.
+    others = [
+        found for found in seen.snapshots() if found.name != wish.snapshot and not BACKUP_BASE.fullmatch(found.name)
+    ]
     whole = [found for found in others if found.state == WHOLE]
     return [found for found in others if found.state == INCOMPLETE] + whole[: max(0, len(whole) + 1 - wish.keep)]
 

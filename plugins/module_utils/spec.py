@@ -94,6 +94,7 @@ class VmSpec:
         user_data: the user's own cloud-config, or None. It may hold secrets.
         networks: its network interfaces; without any it has one, see `nics`.
         source: what it is cloned from in place of the image, or None.
+        copied: its disks are copies of another VM's, whose identity its guest has to give up.
     """
 
     name: str
@@ -114,6 +115,7 @@ class VmSpec:
     guest_user: str = DEFAULTS["guest_user"]
     given: frozenset[str] = frozenset()
     source: Source | None = None
+    copied: bool = False
 
     @property
     def nics(self) -> tuple[Nic, ...]:

@@ -12,14 +12,7 @@ from .spec import FILESYSTEMS
 
 # What decides the seed; fragment virtfleet.cloud.seed documents it.
 SEED_OPTIONS: dict[str, Any] = {
-    "source": {
-        "type": "dict",
-        "options": {
-            "name": {"type": "str", "required": True},
-            "id": {"type": "str", "required": True},
-            "snapshot": {"type": "str"},
-        },
-    },
+    "copied": {"type": "bool", "default": False},
     "disks": {
         "type": "list",
         "elements": "dict",
@@ -62,11 +55,20 @@ VM_OPTIONS: dict[str, Any] = {
     "vcpus": {"type": "int"},
     "vcpus_max": {"type": "int"},
     "disk_gib": {"type": "int"},
+    "source": {
+        "type": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "id": {"type": "str", "required": True},
+            "snapshot": {"type": "str"},
+        },
+    },
     "remove_detached": {"type": "bool", "default": False},
     "allow_power_cycle": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
     "purge": {"type": "bool", "default": False},
     "restore": {"type": "bool", "default": False},
+    "restored": {"type": "bool", "default": False},
     "retention_days": {"type": "int", "default": 7},
     "shutdown_timeout": {"type": "int", "default": 60},
     **SEED_OPTIONS,

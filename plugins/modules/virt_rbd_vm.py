@@ -73,6 +73,23 @@ options:
       - Size of the root volume in GiB, at least that of the image. It grows while the VM runs.
       - Never shrunk; a smaller size than it has is refused.
     type: int
+  source:
+    description:
+      - Clone the volumes from a snapshot of another VM instead of making them from O(image), which is only noted then.
+      - Every disk has to be in the snapshot, and may be larger than there. The volumes hang on it until they are flat.
+    type: dict
+    suboptions:
+      name:
+        description: Name of that VM. It may run, on any node.
+        type: str
+        required: true
+      id:
+        description: Its UUID.
+        type: str
+        required: true
+      snapshot:
+        description: A whole snapshot that M(virtfleet.cloud.virt_rbd_snapshot) made of it. Default is the newest.
+        type: str
   remove_detached:
     description: Move the volumes of data disks that are detached to the trash instead of keeping them.
     type: bool
@@ -91,6 +108,10 @@ options:
     default: false
   restore:
     description: Take the volumes of a VM that was deleted out of the trash, instead of making new ones.
+    type: bool
+    default: false
+  restored:
+    description: Take the volumes that M(virtfleet.cloud.virt_rbd_restore) made, with the seed, and make no new ones.
     type: bool
     default: false
   retention_days:

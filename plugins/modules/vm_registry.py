@@ -45,6 +45,7 @@ options:
       - V(change) gives it other sizes, data disks or protection, by O(request).
       - V(reseed) gives it another seed, by C(ssh_authorized_keys), C(guest_user), C(user_data) and what goes into that
         of O(request).
+      - V(restore) makes it of what O(request) says of a backup (C(backup), C(vm), and C(node) where that matters).
       - V(delete) and V(rollback) are refused for one that is protected.
     type: str
     choices:
@@ -64,6 +65,9 @@ options:
       - snapshot
       - rollback
       - remove_snapshot
+      - backup
+      - remove_backup
+      - restore
     default: create
   request:
     description:
@@ -141,8 +145,12 @@ needed:
   description: Whether anything has to be done. If not, there is no lease.
   returned: O(state=claimed)
   type: bool
+request:
+  description: What create_vm.yml would have to be given to make this VM, without user-data.
+  returned: O(state=claimed) and O(intent=backup)
+  type: dict
 resume:
-  description: Whether a create that was cut off is continued.
+  description: Whether a create or restore that was cut off is continued.
   returned: O(state=claimed)
   type: bool
 lease:

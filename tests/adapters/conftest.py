@@ -19,7 +19,7 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import 
 from ansible_collections.virtfleet.cloud.plugins.module_utils.nic import Nic
 from ansible_collections.virtfleet.cloud.plugins.module_utils.node_config import NODE_CONFIG, read_node_config
 from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph, FakeHypervisor, World
-from ansible_collections.virtfleet.cloud.tests.unit.doubles_snapshot import SnapshotWorld
+from ansible_collections.virtfleet.cloud.tests.unit.doubles_backup import BackupWorld
 
 SECTOR = 512
 
@@ -63,7 +63,7 @@ def _fill(store: ceph_image.ImageStore, name: str) -> None:
 @pytest.fixture
 def pool(ceph_kind: str, request: pytest.FixtureRequest) -> Iterator[Pool]:
     if ceph_kind == "double":
-        yield Pool(FakeCeph(SnapshotWorld()), "img")
+        yield Pool(FakeCeph(BackupWorld()), "img")
         return
     import rbd
 

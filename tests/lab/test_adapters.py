@@ -13,7 +13,7 @@ from .conftest import ROOT, Lab
 
 DIRECTORY = "/root/adapters"
 COLLECTION = "ansible_collections/virtfleet/cloud"
-DOUBLES = ("tests/unit/doubles.py", "tests/unit/doubles_migration.py", "tests/unit/doubles_snapshot.py")
+DOUBLES = tuple(f"tests/unit/doubles{kind}.py" for kind in ("", "_backup", "_migration", "_snapshot"))
 NEEDED = ("plugins/module_utils", "tests/__init__.py", "tests/adapters", *DOUBLES)
 
 

@@ -49,10 +49,10 @@ def content(lab: Lab, volume: str) -> str:
     return on_pool(lab, f"with rbd.Image(pool, '{volume}') as image: print(image.read(1 << 30, 3).decode())")
 
 
-def events(lab: Lab) -> list[str]:
+def events_of(lab: Lab, name: str) -> list[str]:
     query = (
         "SELECT action FROM virtfleet.event JOIN virtfleet.vm ON vm.id = event.vm"
-        f" WHERE name = '{NAME}' AND state <> 'deleted' ORDER BY event.id"
+        f" WHERE name = '{name}' AND state <> 'deleted' ORDER BY event.id"
     )
     return lab.on("manager-1", "runuser", "-u", "postgres", "--", "psql", "-At", "virtfleet", "-c", query).split()
 
@@ -85,7 +85,7 @@ def test_back_and_forth(lab: Lab, tmp_path: Path, stopped: str) -> None:
     for unchanged in (False, True):
         result = play(lab, "remove_snapshot", snapshot="two")
         assert result.ok and result.unchanged is unchanged, result.output
-    assert [event for event in events(lab) if event in ("snapshot", "rollback", "remove_snapshot")] == [
+    assert [event for event in events_of(lab, NAME) if event in ("snapshot", "rollback", "remove_snapshot")] == [
         "snapshot", "snapshot", "rollback", "snapshot", "remove_snapshot",
     ]  # fmt: skip
 

@@ -49,6 +49,18 @@ def test_the_guest_has_its_name_the_key_and_no_password() -> None:
     assert user["lock_passwd"] is True
 
 
+def test_the_guest_of_a_copy_gets_an_identity_of_its_own() -> None:
+    disks = [{"name": "data", "size": 3, "filesystem": "ext4", "mount": "/data"}]
+    spec = parse_request({"name": "a", "disks": disks})
+    found = {copied: cloud_init.documents(replace(spec, copied=copied), ID) for copied in (False, True)}
+    assert "dhcp-identifier" not in found[False]["network-config"] and "machine-id" not in found[False]["user-data"]
+    network = json.loads(found[True]["network-config"])["ethernets"]["primary"]
+    assert network["dhcp-identifier"] == "mac" and "systemd-machine-id-setup" in found[True]["user-data"]
+    # Its disks hold what the other's do: they are mounted and never made anew.
+    assert "fs_setup" in found[False]["user-data"] and "fs_setup" not in found[True]["user-data"]
+    assert "mounts" in found[True]["user-data"]
+
+
 def test_user_data_is_merged_as_data() -> None:
     config = cloud_config(user_data={"users": [{"name": "x"}], "growpart": {"mode": "off"}, "packages": ["jq"]})
     assert [user["name"] for user in config["users"]] == ["debian", "x"]

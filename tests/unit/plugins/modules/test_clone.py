@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.virtfleet.cloud.plugins.module_utils import cloud_init
 from ansible_collections.virtfleet.cloud.plugins.module_utils.plan_types import GIB, VolumeFacts
 from ansible_collections.virtfleet.cloud.plugins.module_utils.snapshot_plan import RbdSnapshot, Record
-from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import Source, cloned_request, parse_request
+from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import cloned_request
 from ansible_collections.virtfleet.cloud.tests.unit.doubles_snapshot import FakeStore, SnapshotWorld
 
 SOURCE_ID = "11111111-2222-4333-8444-555555555555"
@@ -235,16 +233,8 @@ def test_every_smaller_disk_is_named() -> None:
     assert [problem.split()[1] for problem in problems] == ["root", "data"]
 
 
-def test_the_seed_of_a_clone_mounts_and_does_not_format_and_gives_a_new_identity() -> None:
-    disks = [{"name": "data", "size": 3, "filesystem": "ext4", "mount": "/srv"}]
-    spec = parse_request({"name": "a", "disks": disks})
-    clone = replace(spec, source=Source("web-1", SOURCE_ID))
-    made, cloned = (
-        {name: json.loads(text.removeprefix("#cloud-config\n")) for name, text in cloud_init.documents(vm, ID).items()}
-        for vm in (spec, clone)
-    )
-    assert "fs_setup" in made["user-data"] and "fs_setup" not in cloned["user-data"]
-    assert made["user-data"]["mounts"] == cloned["user-data"]["mounts"]
-    assert "bootcmd" not in made["user-data"] and "machine-id" in str(cloned["user-data"]["bootcmd"])
-    assert cloned["network-config"]["ethernets"]["primary"]["dhcp-identifier"] == "mac"
-    assert made["meta-data"] == cloned["meta-data"] == {"instance-id": ID, "local-hostname": "a"}
+def test_the_seed_of_a_clone_is_that_of_a_copy(vm_module: Runner, seed_module: Runner) -> None:
+    vm_module(**CLONE)
+    seed = {key: CLONE[key] for key in ("name", "id", "node", "networks", "disks") if key in CLONE}
+    assert not seed_module(**seed, copied=True)["changed"]
+    assert seed_module(**seed, copied=False)["changed"]

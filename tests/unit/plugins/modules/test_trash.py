@@ -41,6 +41,30 @@ def test_an_undelete_brings_everything_back(vm_module: Runner, world: World) -> 
     assert not vm_module(**BACK)["changed"]
 
 
+def test_what_was_restored_from_a_backup_is_taken_as_it_is(vm_module: Runner, world: World) -> None:
+    vm_module(**VM)
+    there = dict(world.volumes)
+    vm_module(**ABSENT)
+    # The trash may hold the same volumes as they were later, and others.
+    world.trash["a.more"] = replace(world.trash["a.data"])
+    world.volumes.update(there)
+    world.owners[ID] = "node-1"
+    result = vm_module(**VM, restored=True)
+    assert result["actions"] == ["define a", "start a"]
+    assert world.volumes == there and "a.more" in world.trash
+
+
+def test_a_copy_keeps_its_disks_and_gets_a_seed(vm_module: Runner, world: World) -> None:
+    vm_module(**VM)
+    plain = world.volumes["a.seed"].seed_sha256
+    vm_module(**ABSENT)
+    volumes = {name: facts for name, facts in world.trash.items() if name != "a.seed"}
+    world.volumes.update(volumes)
+    world.owners[ID] = "node-1"
+    assert vm_module(**VM, copied=True)["actions"] == ["write_seed a.seed", "define a", "start a"]
+    assert world.volumes["a.seed"].seed_sha256 != plain
+
+
 def test_killed_at_any_step_the_next_run_finishes(vm_module: Runner, world: World) -> None:
     vm_module(**VM)
     vm_module(**ABSENT)

@@ -1,0 +1,138 @@
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the registry's transactions know of a VM that is made from a backup."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from . import registry_rows as rows
+from .errors import Conflict, Invalid
+from .placement import place
+from .spec import VmSpec, parse_request
+
+# What a backup may say other than the row of the deleted VM does, and what that gets back if nothing comes of it.
+_COLUMNS = ("project", "node", "memory_mib", "vcpus", "disk_gib", "image", "mac", "tags", "protected")
+
+
+def request_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What create_vm.yml would have to be given to make this VM anywhere, without user-data."""
+    seed = {name: row["spec"].get(name) for name in ("guest_user", "ssh_authorized_keys")}
+    return rows.as_request(row) | seed | {"node": None, "networks": rows.shown(row)["networks"]}
+
+
+def is_restoring(row: Mapping[str, Any]) -> bool:
+    """Whether the VM is being made from a backup. What comes from the trash is marked by a bare true."""
+    return isinstance(row["spec"].get("restoring"), Mapping)
+
+
+def refuse_half_restored(row: Mapping[str, Any]) -> None:
+    """What of its volumes is in the trash is not what the backup holds."""
+    if is_restoring(row):
+        backup = row["spec"]["restoring"]["backup"]
+        raise Conflict(
+            f"VM {row['name']} is half-restored from backup {backup}",
+            "Finish that first (restore_vm.yml with the same values), or delete it (delete_vm.yml).",
+        )
+
+
+def continued(row: Mapping[str, Any], backup: str) -> None:
+    """Refuse a name that is taken by anything but a restore of this very backup that was cut off.
+
+    Raises:
+        Conflict: it is.
+    """
+    if is_restoring(row) and row["spec"]["restoring"]["backup"] == backup:
+        return
+    refuse_half_restored(row)
+    raise Conflict(
+        f"VM {row['name']} is there already",
+        "Delete it first (delete_vm.yml moves it to the trash), or restore under another name (as=NAME).",
+    )
+
+
+def begin(cursor: Any, name: str, source: Mapping[str, Any], node: str | None, actor: str, lease_seconds: int) -> str:
+    """Make the row of a VM that is made from a backup, or bring it back, and return its lease.
+
+    Under the name that it had it is the VM as it was, with its id and MAC; under another one it is a new VM.
+
+    Args:
+        source: `backup`, its name as people write it, and `vm`, what its manifest says of the VM.
+
+    Raises:
+        Invalid: there is no such node, or the backup is of something that cannot be made any more.
+        Conflict: another VM has its id or its MAC.
+        VirtfleetError: no_capacity.
+    """
+    vm = source["vm"]
+    nodes = rows.nodes_with_use(cursor)
+    names = [known["name"] for known in nodes]
+    if node is not None and node not in names:
+        raise Invalid([f"node {node} is none of {', '.join(names) or 'no nodes at all'}"])
+    request = {"networks": [{"mac": vm["mac"]}], **vm["request"], "name": name, "node": node}
+    if name != vm["name"]:
+        spec = parse_request(request | {"networks": [_of_another(nic) for nic in request["networks"]]})
+        lease = rows.insert(cursor, spec, place(spec, nodes)["name"], actor, lease_seconds)
+        _mark(cursor, rows.existing(cursor, name)["id"], source["backup"], None, copied=True)
+        return lease
+    spec = parse_request(request)
+    target = place(spec, nodes)["name"]
+    old = _deleted(cursor, vm)
+    taken = rows.taken(cursor, spec.networks)
+    if taken:
+        raise Conflict(f"VM {name} cannot be what it was", "Restore under another name (as=NAME).", taken)
+    if old is None:
+        lease = rows.insert(cursor, spec, target, actor, lease_seconds, vm["id"])
+        _mark(cursor, vm["id"], source["backup"], None)
+        return lease
+    _bring_back(cursor, old, spec, vm, target)
+    _mark(cursor, vm["id"], source["backup"], old)
+    return rows.take_lease(cursor, vm["id"], actor, lease_seconds, "stopped")
+
+
+def _of_another(nic: Mapping[str, Any]) -> dict[str, Any]:
+    """An interface as another VM can have it beside the first: connected to the same, with an address by DHCP."""
+    return {key: value for key, value in nic.items() if key in ("network", "bridge", "vlan")}
+
+
+def _deleted(cursor: Any, vm: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The row that the VM had, if this registry knows it."""
+    cursor.execute(f"SELECT {rows.COLUMNS} FROM vm WHERE id = %s FOR UPDATE", (vm["id"],))
+    row: dict[str, Any] | None = cursor.fetchone()
+    if row is not None and row["state"] != "deleted":
+        raise Conflict(f"VM {row['name']} has the id {vm['id']}", "Delete it first, or restore under another name.")
+    return row
+
+
+def _bring_back(cursor: Any, old: Mapping[str, Any], spec: VmSpec, vm: Mapping[str, Any], node: str) -> None:
+    rows.bring_back(cursor, old, node)
+    cursor.execute(
+        "UPDATE vm SET project = %s, image = %s, mac = %s, tags = %s WHERE id = %s",
+        (spec.project, spec.image, vm["mac"], list(spec.tags), vm["id"]),
+    )
+    rows.change(cursor, old, spec)
+
+
+def _mark(cursor: Any, vm_id: str, backup: str, old: Mapping[str, Any] | None, copied: bool = False) -> None:
+    """The VM counts as made, so that no create_vm.yml takes it for its own; its volumes are still to follow."""
+    copy = {"copied": True} if copied else {}
+    was = None if old is None else {"columns": {name: old[name] for name in _COLUMNS}, "spec": old["spec"]}
+    cursor.execute(
+        "UPDATE vm SET made = true, state = 'stopped', spec = spec || %s WHERE id = %s",
+        (json.dumps(copy | {"restoring": {"backup": backup, "was": was}}), vm_id),
+    )
+
+
+def give_back(cursor: Any, row: Mapping[str, Any]) -> None:
+    """Nothing came of a restore: a VM that was deleted before is again what the trash may still hold of it."""
+    was = row["spec"]["restoring"]["was"] if is_restoring(row) else None
+    if was is not None:
+        columns = was["columns"]
+        assignments = ", ".join(f"{column} = %({column})s" for column in columns)
+        cursor.execute(
+            f"UPDATE vm SET {assignments}, spec = %(spec)s WHERE id = %(id)s",
+            {**columns, "spec": json.dumps(was["spec"]), "id": row["id"]},
+        )
