@@ -221,15 +221,16 @@ def run_backup_info_module(module: AnsibleModule) -> None:
     found: list[dict[str, Any]] = []
     manifest: Manifest | None = None
     try:
-        with storage(module) as (node, _ceph), destination(params["to"], node) as place:
-            for vm in place.vms() if params["name"] is None else [params["name"]]:
-                kept = place.kept(vm)
-                if params["backup"] is not None or params["newest"]:
-                    manifest = kept.choose(vm, params["backup"])
-                    kept = replace(kept, manifests=kept.chain(manifest)[0], partial=(), broken={})
-                found += [view | {"vm": vm} for view in kept.views()]
-                if params["verify"]:
-                    _verify(module, place, vm, kept)
+        with storage(module) as (node, _ceph):
+            with destination(params["to"], node) as place:
+                for vm in place.vms() if params["name"] is None else [params["name"]]:
+                    kept = place.kept(vm)
+                    if params["backup"] is not None or params["newest"]:
+                        manifest = kept.choose(vm, params["backup"])
+                        kept = replace(kept, manifests=kept.chain(manifest)[0], partial=(), broken={})
+                    found += [view | {"vm": vm} for view in kept.views()]
+                    if params["verify"]:
+                        _verify(module, place, vm, kept)
     except VirtfleetError as error:
         fail(module, error, backups=found)
     chosen = None if manifest is None else {"backup": manifest.backup, "vm": manifest.vm, "node": manifest.node}

@@ -101,16 +101,17 @@ def run_restore_module(module: AnsibleModule) -> None:
         problem = name_problem(wish.name)
         if problem:
             raise Invalid([problem])
-        with storage(module) as (node, ceph), destination(params["to"], node) as place:
-            source = params["source"] or wish.name
-            kept = place.kept(source)
-            manifest = kept.choose(source, params["backup"])
-            run = RestoreRun(module, wish, ceph, place, kept, manifest)
-            owner, volumes = run.observe()
-            run.untouched = owner is None
-            plan = decide_restore(wish, manifest, owner, volumes)
-            if not module.check_mode:
-                run.carry_out(plan)
+        with storage(module) as (node, ceph):
+            with destination(params["to"], node) as place:
+                source = params["source"] or wish.name
+                kept = place.kept(source)
+                manifest = kept.choose(source, params["backup"])
+                run = RestoreRun(module, wish, ceph, place, kept, manifest)
+                owner, volumes = run.observe()
+                run.untouched = owner is None
+                plan = decide_restore(wish, manifest, owner, volumes)
+                if not module.check_mode:
+                    run.carry_out(plan)
     except VirtfleetError as error:
         fail(module, error, untouched=run is None or run.untouched)
     module.exit_json(

@@ -489,11 +489,15 @@ def test_the_backups_of_another_vm_that_had_the_name_stay(backup: Runner, restor
     assert world.content["a.root"] == "root"
 
 
+def _cut_off(_path: Path) -> None:
+    raise KeyboardInterrupt
+
+
 def test_what_was_removed_half_is_cut_off_and_not_a_backup(
     backup: Runner, info: Runner, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backup("one")
-    monkeypatch.setattr(backup_directory.shutil, "rmtree", lambda _path: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(backup_directory.shutil, "rmtree", _cut_off)
     with pytest.raises(KeyboardInterrupt):
         backup("one", state="absent")
     monkeypatch.undo()
