@@ -60,6 +60,7 @@ class ActionModule(RegistryAction):
         "event": {"type": "str"},
         "detail": {"type": "dict"},
         "observed": {"type": "list", "elements": "dict", "default": []},
+        "nodes_seen": {"type": "list", "elements": "str", "default": []},
     }
 
     def act(self, registry: Registry, arguments: dict[str, Any], actor: str) -> dict[str, Any]:
@@ -90,7 +91,7 @@ class ActionModule(RegistryAction):
         if arguments["state"] == "forgotten":
             vm, change = registry.forget(name, lease, actor)
             return {"vm": vm} | change_result(change)
-        change = registry.refresh(arguments["observed"])
+        change = registry.refresh(arguments["observed"], arguments["nodes_seen"])
         return {"names": sorted(change.after)} | change_result(change)
 
     def _claim(self, registry: Registry, arguments: dict[str, Any], actor: str) -> Claim:

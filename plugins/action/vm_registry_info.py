@@ -11,6 +11,8 @@ from ..module_utils.registry import Registry
 from ..module_utils.registry_rows import no_vm
 from ..plugin_utils.registry_action import RegistryAction
 
+_FILTERS = ("name", "project", "node", "state", "image", "tag", "search", "after")
+
 
 class ActionModule(RegistryAction):
     """Reads VMs, or the node of one."""
@@ -20,6 +22,11 @@ class ActionModule(RegistryAction):
         "project": {"type": "str"},
         "node": {"type": "str"},
         "state": {"type": "str"},
+        "image": {"type": "str"},
+        "tag": {"type": "str"},
+        "search": {"type": "str"},
+        "limit": {"type": "int", "default": 0},
+        "after": {"type": "str"},
         "location": {"type": "bool", "default": False},
         "history": {"type": "int", "default": 0},
     }
@@ -31,8 +38,8 @@ class ActionModule(RegistryAction):
             return {"changed": False, "node": node, "source": source}
         if arguments["history"] > 0:
             return {"changed": False, "events": registry.history(arguments["name"] or "", arguments["history"])}
-        filters = {key: arguments[key] for key in ("name", "project", "node", "state")}
-        vms = registry.vms(filters)
+        filters = {key: arguments[key] for key in _FILTERS}
+        vms, after = registry.page(filters, max(0, arguments["limit"]))
         if not vms and arguments["name"] is not None:
             raise no_vm(arguments["name"])
-        return {"changed": False, "vms": vms}
+        return {"changed": False, "vms": vms, "next": after}

@@ -7,20 +7,35 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from ..module_utils.errors import Invalid
+from ..module_utils.field_reader import FieldReader
+from ..module_utils.placement_wish import read_labels
 from ..module_utils.registry import Registry
+from ..module_utils.registry_nodes import STATES
 from ..plugin_utils.registry_action import RegistryAction, change_result
 
 
 class ActionModule(RegistryAction):
-    """Registers a node."""
+    """Registers a node, or changes what is known of it."""
 
     ARGUMENT_SPEC: ClassVar[dict[str, Any]] = {
         "name": {"type": "str", "required": True},
-        "address": {"type": "str", "required": True},
-        "vcpus": {"type": "int", "required": True},
-        "memory_mib": {"type": "int", "required": True},
+        "address": {"type": "str"},
+        "vcpus": {"type": "int"},
+        "memory_mib": {"type": "int"},
+        "cpu_overcommit": {"type": "float"},
+        "memory_overcommit": {"type": "float"},
+        "state": {"type": "str", "choices": list(STATES)},
+        "labels": {"type": "dict"},
     }
 
     def act(self, registry: Registry, arguments: dict[str, Any], actor: str) -> dict[str, Any]:
         """Insert or update."""
-        return change_result(registry.put_node(**arguments))
+        wanted = {key: value for key, value in arguments.items() if key != "name"}
+        if wanted["labels"] is not None:
+            reader = FieldReader(wanted)
+            wanted["labels"] = dict(read_labels(reader, "labels"))
+            if reader.problems:
+                raise Invalid(reader.problems)
+        change = registry.put_node(arguments["name"], wanted)
+        return change_result(change) | {"node": change.after}

@@ -10,7 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from . import registry_history as history
+from . import registry_list as lists
 from . import registry_moves as moves
+from . import registry_nodes as nodes
+from . import registry_projects as projects
 from . import registry_restore as restores
 from . import registry_rows as rows
 from . import registry_seeds as seeds
@@ -18,29 +21,13 @@ from .errors import Conflict, NotFound, VirtfleetError
 from .field_reader import name_problem
 from .placement import place, refuse_without_room
 from .registry_cache import CacheSettings, NodeCache
-from .registry_connection import RegistryConnection, Settings
+from .registry_catalog import RegistryCatalog
+from .registry_change import Change
+from .registry_connection import Settings
 from .registry_rows import Record
 from .spec import Source, VmSpec, changed_request, cloned_request, parse_request, read_request
 
 _REFUSED_WHEN_PROTECTED = ("delete", "rollback")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a row (or each of several, by name) was and is, as the diff shows it; nothing where there was none."""
-
-    before: dict[str, Any]
-    after: dict[str, Any]
-
-    @property
-    def changed(self) -> bool:
-        return self.before != self.after
-
-    def difference(self) -> dict[str, list[Any]]:
-        """From what to what each field changed."""
-        fields = (*self.before, *(field for field in self.after if field not in self.before))
-        values = {field: [self.before.get(field), self.after.get(field)] for field in fields}
-        return {field: value for field, value in values.items() if value[0] != value[1]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +47,8 @@ class Claim:
     request: dict[str, Any] | None = None
 
 
-class Registry(RegistryConnection):
-    """What is known of VMs, nodes and images; every method is one transaction. Use as a context manager.
+class Registry(RegistryCatalog):
+    """What is known of VMs, and of what they are made on; every method is one transaction. Use as a context manager.
 
     Args:
         warn: is told what went wrong with the cache, which never is an error.
@@ -132,9 +119,10 @@ class Registry(RegistryConnection):
         row = None if problems else rows.find(cursor, spec.name)
         if row is not None:
             return self._claim_again(cursor, row, spec, actor, lease_seconds)
-        nodes = rows.nodes_with_use(cursor)
-        spec = rows.refuse_unknown(cursor, spec, nodes, problems)
-        lease = rows.insert(cursor, spec, place(spec, nodes)["name"], actor, lease_seconds)
+        there = nodes.with_use(cursor, spec.placement.group)
+        spec = rows.refuse_unknown(cursor, spec, [node["name"] for node in there], problems)
+        projects.refuse_over_quota(cursor, spec)
+        lease = rows.insert(cursor, spec, place(spec, there)["name"], actor, lease_seconds)
         return _claimed(cursor, spec.name, lease, {})
 
     def _claim_again(self, cursor: Any, row: dict[str, Any], spec: VmSpec, actor: str, lease_seconds: int) -> Claim:
@@ -200,7 +188,8 @@ class Registry(RegistryConnection):
                 raise NotFound(f"No VM {name!r} was deleted", "purge_trash.yml --check shows what is in the trash.")
             if there is None:
                 spec = parse_request(rows.as_request(row) | {"node": None})
-                rows.bring_back(cursor, row, place(spec, rows.nodes_with_use(cursor))["name"])
+                projects.refuse_over_quota(cursor, spec)
+                rows.bring_back(cursor, row, place(spec, nodes.with_use(cursor, spec.placement.group))["name"])
                 rows.event(cursor, row["id"], actor, "undelete", {})
             lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, "stopped")
             return _claimed(cursor, name, lease, row, resume=there is not None)
@@ -249,7 +238,8 @@ class Registry(RegistryConnection):
             rows.refuse_half_made(row)
             rows.refuse_half_moved(row)
             spec = changed_request(rows.as_request(row), request)
-            refuse_without_room(row, spec, rows.nodes_with_use(cursor))
+            refuse_without_room(row, spec, nodes.with_use(cursor))
+            projects.refuse_over_quota(cursor, spec, row)
             rows.change(cursor, row, spec)
             lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, row["state"])
             claim = _claimed(cursor, name, lease, row)
@@ -351,10 +341,15 @@ class Registry(RegistryConnection):
         self._cache.forget(name)
         return rows.shown(row) | {"state": "deleted"}, Change(rows.view(row), {})
 
-    def refresh(self, observed: Sequence[Mapping[str, Any]]) -> Change:
-        """Write observed states and addresses where they differ; VMs that somebody is changing are left alone."""
+    def refresh(self, observed: Sequence[Mapping[str, Any]], nodes_seen: Sequence[str] = ()) -> Change:
+        """Write observed states and addresses where they differ; VMs that somebody is changing are left alone.
+
+        Args:
+            nodes_seen: the nodes that answered. When they did is bookkeeping, and no change.
+        """
         change = Change({}, {})
         with self._transaction() as cursor:
+            nodes.seen(cursor, nodes_seen)
             for seen in observed:
                 cursor.execute(
                     """UPDATE vm SET state = %(state)s, ip = coalesce(%(ip)s::inet, vm.ip), updated_at = now()
@@ -373,12 +368,13 @@ class Registry(RegistryConnection):
         return change
 
     def vms(self, filters: Mapping[str, str | None]) -> list[dict[str, Any]]:
-        """The VMs that match every filter (name, project, node, state) that is not None, by name."""
-        given = {column: value for column, value in filters.items() if value is not None}
-        where = "".join(f" AND {column} = %({column})s" for column in given)
+        """The VMs that match every filter that is not None, by name; see registry_list.listed."""
+        return self.page(filters, 0)[0]
+
+    def page(self, filters: Mapping[str, str | None], limit: int) -> tuple[list[dict[str, Any]], str | None]:
+        """So many of the VMs that match, and the name to go on after where there are more."""
         with self._transaction() as cursor:
-            cursor.execute(f"SELECT {rows.COLUMNS} FROM vm WHERE state <> 'deleted'{where} ORDER BY name", given)
-            return [rows.shown(row) for row in cursor.fetchall()]
+            return lists.listed(cursor, filters, limit)
 
     def history(self, name: str, limit: int) -> list[dict[str, Any]]:
         """What happened to all VMs that have or had this name, the last things first.
@@ -391,53 +387,6 @@ class Registry(RegistryConnection):
         """
         with self._transaction() as cursor:
             return history.of_name(cursor, name, limit)
-
-    def put_node(self, name: str, address: str, vcpus: int, memory_mib: int) -> Change:
-        """Register a node, or bring its address and capacity up to date."""
-        return self._put("node", {"name": name, "address": address, "vcpus": vcpus, "memory_mib": memory_mib})
-
-    def put_image(self, name: str, size_gib: int) -> Change:
-        """Register an image, or bring its size up to date."""
-        return self._put("image", {"name": name, "size_gib": size_gib})
-
-    def images(self) -> dict[str, int]:
-        """The size in GiB of every image, by name."""
-        with self._transaction() as cursor:
-            return rows.images(cursor)
-
-    def drop_image(self, name: str) -> Change:
-        """No new VM is made from this image from now on.
-
-        Raises:
-            Conflict: VMs are reserved with it that may not have been cloned yet.
-        """
-        with self._transaction(claiming=True) as cursor:
-            cursor.execute(
-                "SELECT name FROM vm WHERE image = %s AND state <> 'deleted' AND NOT made ORDER BY name", (name,)
-            )
-            half_made = [row["name"] for row in cursor.fetchall()]
-            if half_made:
-                raise Conflict(
-                    f"VMs are being made from image {name}",
-                    "Finish them (create_vm.yml) or delete them, and run again.",
-                    half_made,
-                )
-            cursor.execute("DELETE FROM image WHERE name = %s RETURNING name, size_gib", (name,))
-            return Change(dict(cursor.fetchone() or {}), {})
-
-    def _put(self, table: str, row: dict[str, Any]) -> Change:
-        columns = ", ".join(row)
-        values = ", ".join(f"%({column})s" for column in row)
-        with self._transaction() as cursor:
-            cursor.execute(f"SELECT {columns} FROM {table} WHERE name = %(name)s FOR UPDATE", row)
-            change = Change(dict(cursor.fetchone() or {}), row)
-            if change.changed:
-                cursor.execute(
-                    f"""INSERT INTO {table} ({columns}) VALUES ({values}) ON CONFLICT (name)
-                        DO UPDATE SET ({columns}, updated_at) = ROW({values}, now())""",
-                    row,
-                )
-        return change
 
     def location(self, name: str) -> tuple[dict[str, str], str]:
         """The node of a VM, and who knew: redis, or postgresql (then Redis is told).

@@ -11,6 +11,7 @@ from typing import Any
 from . import registry_rows as rows
 from .errors import Conflict, Invalid
 from .placement import place
+from .registry_nodes import with_use
 from .spec import VmSpec
 
 
@@ -33,7 +34,7 @@ def target(cursor: Any, row: Mapping[str, Any], wanted: str | None) -> str:
         return _continued(row, wanted)
     if not row["made"]:
         raise Conflict(f"VM {row['name']} is half-made", "Finish that first: create_vm.yml with the same name.")
-    nodes = rows.nodes_with_use(cursor)
+    nodes = with_use(cursor, rows.placement_of(row).group)
     names = [node["name"] for node in nodes]
     if wanted is not None and wanted not in names:
         raise Invalid([f"node {wanted} is none of {', '.join(names)}"])
@@ -56,6 +57,8 @@ def _without(row: Mapping[str, Any], nodes: list[dict[str, Any]]) -> list[dict[s
     """The nodes as if the VM were nowhere, its own first: among equals it stays."""
     own = [node for node in nodes if node["name"] == row["node"]]
     freed = {"used_memory_mib": -row["memory_mib"], "used_vcpus": -row["vcpus"]}
+    if rows.placement_of(row).group is not None:
+        freed["group_vms"] = -1
     return [
         *(node | {key: node[key] + change for key, change in freed.items()} for node in own),
         *(node for node in nodes if node not in own),
@@ -64,7 +67,7 @@ def _without(row: Mapping[str, Any], nodes: list[dict[str, Any]]) -> list[dict[s
 
 def _as_spec(row: Mapping[str, Any], node: str | None) -> VmSpec:
     columns = ("name", "project", "memory_mib", "vcpus", "disk_gib", "image")
-    return VmSpec(**{column: row[column] for column in columns}, node=node)
+    return VmSpec(**{column: row[column] for column in columns}, node=node, placement=rows.placement_of(row))
 
 
 def begin(cursor: Any, row: Mapping[str, Any], node: str, actor: str, lease_seconds: int) -> str:

@@ -11,7 +11,11 @@ from typing import Any
 
 from . import registry_rows as rows
 from .errors import Conflict, Invalid
+from .field_reader import FieldReader
 from .placement import place
+from .placement_wish import read_wish
+from .registry_nodes import with_use
+from .registry_projects import refuse_over_quota
 from .spec import VmSpec, parse_request
 
 # What a backup may say other than the row of the deleted VM does, and what that gets back if nothing comes of it.
@@ -68,17 +72,19 @@ def begin(cursor: Any, name: str, source: Mapping[str, Any], node: str | None, a
         VirtfleetError: no_capacity.
     """
     vm = source["vm"]
-    nodes = rows.nodes_with_use(cursor)
+    nodes = with_use(cursor, read_wish(FieldReader(vm["request"])).group)
     names = [known["name"] for known in nodes]
     if node is not None and node not in names:
         raise Invalid([f"node {node} is none of {', '.join(names) or 'no nodes at all'}"])
     request = {"networks": [{"mac": vm["mac"]}], **vm["request"], "name": name, "node": node}
     if name != vm["name"]:
         spec = parse_request(request | {"networks": [_of_another(nic) for nic in request["networks"]]})
+        refuse_over_quota(cursor, spec)
         lease = rows.insert(cursor, spec, place(spec, nodes)["name"], actor, lease_seconds)
         _mark(cursor, rows.existing(cursor, name)["id"], source["backup"], None, copied=True)
         return lease
     spec = parse_request(request)
+    refuse_over_quota(cursor, spec)
     target = place(spec, nodes)["name"]
     old = _deleted(cursor, vm)
     taken = rows.taken(cursor, spec.networks)

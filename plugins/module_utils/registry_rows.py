@@ -13,8 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import image_names
+from . import registry_nodes as nodes
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
+from .field_reader import FieldReader
 from .nic import Nic, parse_nics
+from .placement_wish import PlacementWish, read_wish
 from .spec import DEFAULTS, VmSpec
 
 COLUMNS = """id::text, name, project, node, state, memory_mib, vcpus, disk_gib, image, mac::text,
@@ -183,6 +186,8 @@ def differences(row: Mapping[str, Any], spec: VmSpec) -> list[str]:
         "ram_max": ("memory_max_mib", spec.memory_max_mib),
         "cpu_max": ("vcpus_max", spec.vcpus_max),
         "disks": ("disks", [disk.as_dict() for disk in spec.disks]),
+        "anti_affinity": ("anti_affinity", spec.placement.anti_affinity),
+        "node_labels": ("node_labels", dict(spec.placement.labels)),
         "networks": ("networks", _with_macs_of(spec.nics, shown(row)["networks"])),
         "protected": ("protected", spec.protected),
     }
@@ -252,32 +257,23 @@ def refuse_other_seed(row: Mapping[str, Any], spec: VmSpec) -> None:
         )
 
 
-def nodes_with_use(cursor: Any) -> list[dict[str, Any]]:
-    """Every node with its capacity and what its VMs use of it; a VM that moves uses both of its nodes."""
-    cursor.execute(
-        """SELECT node.name, node.state, node.vcpus, node.memory_mib,
-               coalesce(sum(vm.vcpus), 0) AS used_vcpus, coalesce(sum(vm.memory_mib), 0) AS used_memory_mib
-           FROM node LEFT JOIN vm ON node.name IN (vm.node, vm.spec->>'moving_to') AND vm.state <> 'deleted'
-           GROUP BY node.name ORDER BY node.name"""
-    )
-    return [dict(row) for row in cursor.fetchall()]
-
-
 def images(cursor: Any) -> dict[str, int]:
     """The size in GiB of every image."""
     cursor.execute("SELECT name, size_gib FROM image ORDER BY name")
     return {row["name"]: row["size_gib"] for row in cursor.fetchall()}
 
 
-def refuse_unknown(cursor: Any, spec: VmSpec, nodes: list[dict[str, Any]], known_problems: Sequence[str]) -> VmSpec:
+def refuse_unknown(cursor: Any, spec: VmSpec, names: list[str], known_problems: Sequence[str]) -> VmSpec:
     """Refuse nodes and images that are not there, together with the problems that are known already.
+
+    Args:
+        names: those of the nodes that are there.
 
     Returns:
         The VM with the version of the image that it gets.
     """
     problems = list(known_problems)
     wrong = {problem.split()[0] for problem in problems}
-    names = [node["name"] for node in nodes]
     if spec.node is not None and spec.node not in names and "node" not in wrong:
         problems.append(f"node {spec.node} is none of {', '.join(names) or 'no nodes at all'}")
     problems += taken(cursor, spec.networks)
@@ -333,10 +329,11 @@ def insert(cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int,
         "ip": nics[0].ip,
         "tags": list(spec.tags),
         "protected": spec.protected,
-        "spec": json.dumps(_seed_request(spec) | _growable(spec) | _networks(nics) | _source(spec)),
+        "spec": json.dumps(_seed_request(spec) | _growable(spec) | _networks(nics) | _placement(spec) | _source(spec)),
     }
     columns, values = ", ".join(row), ", ".join(f"%({column})s" for column in row)
     cursor.execute(f"INSERT INTO vm ({columns}) VALUES ({values})", row)
+    nodes.chosen(cursor, node)
     event(cursor, row["id"], actor, "create", {"node": node} | _source(spec))
     return take_lease(cursor, row["id"], actor, lease_seconds, "creating")
 
@@ -352,6 +349,10 @@ def _seed_request(spec: VmSpec) -> dict[str, Any]:
 
 def _source(spec: VmSpec) -> dict[str, Any]:
     return {"source": spec.source.as_dict()} if spec.source else {}
+
+
+def _placement(spec: VmSpec) -> dict[str, Any]:
+    return {"placement": spec.placement.as_request()}
 
 
 def _networks(nics: Sequence[Nic]) -> dict[str, Any]:
@@ -390,6 +391,11 @@ def undo(cursor: Any, row: Mapping[str, Any], before: Mapping[str, Any]) -> None
     )
 
 
+def placement_of(row: Mapping[str, Any]) -> PlacementWish:
+    """What the VM was asked for with of its node."""
+    return read_wish(FieldReader(row["spec"].get("placement", {})))
+
+
 def as_request(row: Mapping[str, Any]) -> dict[str, Any]:
     """What create_vm.yml would have to be given to make this VM, without its seed."""
     vm = shown(row)
@@ -398,7 +404,7 @@ def as_request(row: Mapping[str, Any]) -> dict[str, Any]:
         "node": "node", "tags": "tags", "ram_max": "memory_max_mib", "cpu_max": "vcpus_max", "disks": "disks",
         "protected": "protected",
     }  # fmt: skip
-    return {name: vm[column] for name, column in names.items()}
+    return {name: vm[column] for name, column in names.items()} | row["spec"].get("placement", {})
 
 
 def refuse_half_made(row: Mapping[str, Any]) -> None:
@@ -451,6 +457,8 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
         "disks": row["spec"].get("disks", []),
         "networks": row["spec"].get("networks", [{"mac": row["mac"]}]),
     }
+    asked = row["spec"].get("placement", {})
+    placement = {"anti_affinity": asked.get("anti_affinity"), "node_labels": asked.get("node_labels") or {}}
     generation = row["spec"].get("seed_generation", 0)
     seed = {
         "copied": bool(row["spec"].get("copied") or row["spec"].get("source")),
@@ -461,7 +469,7 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     }
     source = {"source": row["spec"]["source"]} if row["spec"].get("source") else {}
     console = f"virsh -c qemu:///system console {row['name']}"
-    return {key: row[key] for key in _SHOWN} | growable | seed | source | {"console": console}
+    return {key: row[key] for key in _SHOWN} | growable | placement | seed | source | {"console": console}
 
 
 def view(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from . import image_names
 from .errors import Invalid
 from .field_reader import FieldReader, shown
 from .nic import Nic, read_nics
+from .placement_wish import ANYWHERE, PlacementWish, read_wish
 
 DEFAULTS: dict[str, Any] = {
     "ram": 1024,
@@ -92,6 +93,7 @@ class VmSpec:
         memory_max_mib, vcpus_max: up to here memory and virtual CPUs can grow while the VM runs.
         given: the names of the fields that the user gave this time; the others are defaults.
         user_data: the user's own cloud-config, or None. It may hold secrets.
+        placement: what is asked of the node that it is put on.
         networks: its network interfaces; without any it has one, see `nics`.
         source: what it is cloned from in place of the image, or None.
         copied: its disks are copies of another VM's, whose identity its guest has to give up.
@@ -111,6 +113,7 @@ class VmSpec:
     vcpus_max: int = 0
     disks: tuple[DataDisk, ...] = ()
     networks: tuple[Nic, ...] = ()
+    placement: PlacementWish = ANYWHERE
     protected: bool = False
     guest_user: str = DEFAULTS["guest_user"]
     given: frozenset[str] = frozenset()
@@ -173,6 +176,7 @@ def read_request(raw: Mapping[str, Any]) -> tuple[VmSpec, list[str]]:
         user_data=reader.user_data(),
         disks=reader.disks(),
         networks=reader.networks(),
+        placement=read_wish(reader),
         protected=reader.flag("protected"),
         guest_user=reader.matching("guest_user", _USER, "a user's name in lower case, and not root")
         or DEFAULTS["guest_user"],

@@ -117,6 +117,11 @@ options:
     type: list
     elements: dict
     default: []
+  nodes_seen:
+    description: With O(state=refreshed), the nodes that answered. That they did is no change.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""

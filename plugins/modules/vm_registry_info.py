@@ -36,6 +36,22 @@ options:
   state:
     description: Only VMs in this state.
     type: str
+  image:
+    description: Only VMs of this image, of all its versions or of the one that is named.
+    type: str
+  tag:
+    description: Only VMs with this tag.
+    type: str
+  search:
+    description: Only VMs with this in their names.
+    type: str
+  limit:
+    description: So many at most; 0 is all.
+    type: int
+    default: 0
+  after:
+    description: Only VMs whose name comes after this one, which RV(next) of the page before is.
+    type: str
   location:
     description: Return only the node of O(name), from Redis where it is there, else from PostgreSQL.
     type: bool
@@ -59,6 +75,10 @@ vms:
   returned: success, unless O(location) or O(history) is given
   type: list
   elements: dict
+next:
+  description: The name to go on after, or null where there are no more.
+  returned: success, unless O(location) or O(history) is given
+  type: str
 events:
   description:
     - What happened, the last things first, each with C(id), C(at) (UTC), C(vm_id), C(actor), C(action) and C(detail).

@@ -150,7 +150,7 @@ def test_no_database_is_an_error_and_no_empty_inventory(
 def test_the_reading_role_writes_nothing(inventory: Inventory, settings: Settings) -> None:
     place = Settings(settings.host, "virtfleet_ro", READER, settings.ca_file, settings.port)
     with Registry(place, pytest.fail) as reader, pytest.raises(Backend, match="permission denied"):
-        reader.put_node("n3", "10.0.0.3", 1, 1024)
+        reader.put_node("n3", {"address": "10.0.0.3", "vcpus": 1, "memory_mib": 1024})
 
 
 def test_the_cache_is_asked_before_the_registry_until_it_is_too_old(

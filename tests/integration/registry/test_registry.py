@@ -178,7 +178,7 @@ def test_refresh_leaves_leased_rows_alone(registry: Registry, sql: Sql) -> None:
 def test_check_mode_decides_the_same_and_writes_nothing(settings: Settings, cache: redis.Redis, sql: Sql) -> None:
     with Registry(settings, pytest.fail, check=True) as registry:
         assert registry.claim_new(_spec(), "ann@desk", 60).needed
-        assert registry.put_node("n3", "10.0.0.3", 8, 4096).changed
+        assert registry.put_node("n3", {"address": "10.0.0.3", "vcpus": 8, "memory_mib": 4096}).changed
         assert registry.put_image("debian-12", 3).changed
     assert sql("SELECT (SELECT count(*) FROM vm), (SELECT count(*) FROM node), (SELECT count(*) FROM image)") == [
         (0, 2, 1)
@@ -187,7 +187,9 @@ def test_check_mode_decides_the_same_and_writes_nothing(settings: Settings, cach
 
 
 def test_node_and_image_change_once(registry: Registry) -> None:
-    assert [registry.put_node("n1", "10.0.0.1", 16, 4096).changed for _n in range(2)] == [True, False]
+    assert [
+        registry.put_node("n1", {"address": "10.0.0.1", "vcpus": 16, "memory_mib": 4096}).changed for _n in range(2)
+    ] == [True, False]
     assert [registry.put_image("debian-13", 4).changed for _n in range(2)] == [True, False]
 
 

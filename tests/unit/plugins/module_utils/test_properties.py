@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible_collections.virtfleet.cloud.plugins.module_utils import cloud_init
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Invalid, VirtfleetError
-from ansible_collections.virtfleet.cloud.plugins.module_utils.placement import VCPU_OVERCOMMIT, place
+from ansible_collections.virtfleet.cloud.plugins.module_utils.placement import place
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import (
     DISK_GIB,
     MEMORY_MIB,
@@ -89,14 +89,15 @@ def test_a_vm_is_put_where_there_is_most_room_or_every_node_says_why_not(
     wanted: tuple[int, int], capacity: list[tuple[str, int, int, int, int]]
 ) -> None:
     keys = ("state", "vcpus", "memory_mib", "used_vcpus", "used_memory_mib")
-    nodes = [{"name": f"n{n}", **dict(zip(keys, row, strict=True))} for n, row in enumerate(capacity)]
+    rest = {"labels": {}, "group_vms": 0, "placed_at": 0.0, "cpu_overcommit": 8.0, "memory_overcommit": 1.0}
+    nodes = [{"name": f"n{n}", **rest, **dict(zip(keys, row, strict=True))} for n, row in enumerate(capacity)]
     spec = parse_request({"name": "a", "ram": wanted[0], "cpu": wanted[1]})
 
     def free(node: dict[str, Any]) -> int:
         return int(node["memory_mib"] - node["used_memory_mib"])
 
     def fits(node: dict[str, Any]) -> bool:
-        vcpus = node["vcpus"] * VCPU_OVERCOMMIT - node["used_vcpus"]
+        vcpus = node["vcpus"] * 8 - node["used_vcpus"]
         return node["state"] == "active" and free(node) >= wanted[0] and vcpus >= wanted[1]
 
     fitting = [node for node in nodes if fits(node)]
