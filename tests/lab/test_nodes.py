@@ -17,7 +17,7 @@ STOPPED: dict[str, Any] = {"ram": 64, "disk": 5, "start": False, "project": "pet
 def cats(lab: Lab) -> Iterator[list[str]]:
     """Two VMs of one hard group, so that each of the two nodes has one."""
     names = ["cat-1", "cat-2"]
-    request = {"vms": [{"name": name} for name in names], "anti_affinity": "cats", "tags": ["purrs"]}
+    request: dict[str, Any] = {"vms": [{"name": name} for name in names], "anti_affinity": "cats", "tags": ["purrs"]}
     made = lab.play("playbooks/create_vms.yml", **STOPPED, **request)
     assert made.ok, made.output
     yield names
