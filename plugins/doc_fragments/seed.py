@@ -80,6 +80,9 @@ options:
         description: Domains that the guest completes names with.
         type: list
         elements: str
+      subnet:
+        description: The registry's subnet that this comes from; only noted.
+        type: str
   guest_user:
     description: Name of the guest's user, who may log in with the keys and use sudo.
     type: str

@@ -1,7 +1,7 @@
 # Copyright: Contributors to virtfleet.cloud
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters that show nodes and projects as tables for people."""
+"""Filters that show nodes, projects and subnets as tables for people."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from ..plugin_utils.table import table
 
 NODE_COLUMNS = ("Node", "State", "VMs", "CPU", "RAM", "Seen", "Labels")
+SUBNET_COLUMNS = ("Subnet", "Network", "Connected", "Gateway", "From", "To", "Used")
 PROJECT_COLUMNS = ("Project", "VMs", "CPU", "RAM", "Disk")
 
 
@@ -44,6 +45,24 @@ def project_table(projects: Iterable[Mapping[str, Any]]) -> str:
     return table(PROJECT_COLUMNS, rows)
 
 
+def subnet_table(subnets: Iterable[Mapping[str, Any]]) -> str:
+    """The subnets, with what interfaces in them are connected to and how many addresses are used."""
+    return table(SUBNET_COLUMNS, [_subnet(subnet) for subnet in subnets])
+
+
+def _subnet(subnet: Mapping[str, Any]) -> dict[str, str]:
+    link = next((f"{kind} {subnet[kind]}" for kind in ("bridge", "network") if kind in subnet), "-")
+    return {
+        "Subnet": subnet["name"],
+        "Network": subnet["cidr"],
+        "Connected": f"{link} vlan {subnet['vlan']}" if "vlan" in subnet else link,
+        "Gateway": subnet.get("gateway", "-"),
+        "From": subnet["first"],
+        "To": subnet["last"],
+        "Used": str(subnet["used"]),
+    }
+
+
 def _used(used: int, quota: int | None) -> str:
     return str(used) if quota is None else f"{used} of {quota}"
 
@@ -53,4 +72,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """By name."""
-        return {"node_table": node_table, "project_table": project_table}
+        return {"node_table": node_table, "project_table": project_table, "subnet_table": subnet_table}

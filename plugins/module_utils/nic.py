@@ -15,6 +15,7 @@ from .errors import Invalid
 from .field_reader import FieldReader, shown
 
 MOST = 8
+AUTO = "auto"
 VLANS = (1, 4094)
 
 _NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,49}")
@@ -34,10 +35,11 @@ class Nic:
         bridge: the bridge of the node that it is connected to.
         vlan: the tag of the VLAN that the bridge puts it into.
         mac: None until one is reserved.
-        address: static, with its prefix length, like 192.0.2.5/24; None is DHCP.
+        address: static, with its prefix length, like 192.0.2.5/24; None is DHCP, or in a subnet any that is free.
         gateway: the way to everything else, with a static address.
         dns: addresses of name servers.
         search: domains that the guest's resolver completes names with.
+        subnet: the registry's subnet that all this comes from, as far as it is not given; see module subnet.
     """
 
     network: str | None = None
@@ -48,6 +50,7 @@ class Nic:
     gateway: str | None = None
     dns: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
+    subnet: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As results, the registry and module parameters hold it, without what was not asked for."""
@@ -124,6 +127,7 @@ class _Reader(FieldReader):
             gateway=self._gateway(interface),
             dns=self._addresses("dns"),
             search=self.strings("search", _DOMAIN, "a domain"),
+            subnet=None if self.raw.get("subnet") is None else self.label("subnet", None),
         )
 
     def _vlan(self) -> int | None:
@@ -144,10 +148,15 @@ class _Reader(FieldReader):
 
     def _interface(self) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface | None:
         value = self.raw.get("address")
-        if value is None:
+        if value is None or (value == AUTO and self.raw.get("subnet") is not None):
+            return None
+        if value == AUTO:
+            self.problems.append("address auto needs a subnet")
             return None
         try:
-            interface = ipaddress.ip_interface(value if "/" in str(value) else "")
+            # A subnet has the prefix length.
+            whole = "/" in str(value) or self.raw.get("subnet") is not None
+            interface = ipaddress.ip_interface(value if isinstance(value, str) and whole else "")
         except ValueError:
             self.problems.append(f"address {shown(value)} is not an address with its prefix length, like 192.0.2.5/24")
             return None

@@ -189,6 +189,7 @@ class Registry(RegistryCatalog):
             if there is None:
                 spec = parse_request(rows.as_request(row) | {"node": None})
                 projects.refuse_over_quota(cursor, spec)
+                rows.refuse_taken(cursor, row)
                 rows.bring_back(cursor, row, place(spec, nodes.with_use(cursor, spec.placement.group))["name"])
                 rows.event(cursor, row["id"], actor, "undelete", {})
             lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, "stopped")

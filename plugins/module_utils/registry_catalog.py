@@ -11,9 +11,11 @@ from typing import Any
 from . import registry_nodes as nodes
 from . import registry_projects as projects
 from . import registry_rows as rows
+from . import registry_subnets as subnets
 from .errors import Conflict
 from .registry_change import Change
 from .registry_connection import RegistryConnection
+from .subnet import Subnet
 
 
 class RegistryCatalog(RegistryConnection):
@@ -45,6 +47,25 @@ class RegistryCatalog(RegistryConnection):
         """Every project with what it uses and may use, see registry_projects.listed."""
         with self._transaction() as cursor:
             return projects.listed(cursor)
+
+    def put_subnet(self, subnet: Subnet) -> Change:
+        """Make a subnet, or give it another definition; VMs that are in it keep what they have."""
+        with self._transaction(claiming=True) as cursor:
+            return Change(*subnets.put(cursor, subnet))
+
+    def drop_subnet(self, name: str) -> Change:
+        """Take a subnet away.
+
+        Raises:
+            Conflict: VMs are in it.
+        """
+        with self._transaction(claiming=True) as cursor:
+            return Change(subnets.drop(cursor, name), {})
+
+    def subnets(self) -> list[dict[str, Any]]:
+        """Every subnet with how many addresses are used, see registry_subnets.listed."""
+        with self._transaction() as cursor:
+            return subnets.listed(cursor)
 
     def put_image(self, name: str, size_gib: int) -> Change:
         """Register an image, or bring its size up to date."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from . import registry_rows as rows
@@ -16,6 +17,7 @@ from .placement import place
 from .placement_wish import read_wish
 from .registry_nodes import with_use
 from .registry_projects import refuse_over_quota
+from .registry_subnets import connect
 from .spec import VmSpec, parse_request
 
 # What a backup may say other than the row of the deleted VM does, and what that gets back if nothing comes of it.
@@ -79,6 +81,7 @@ def begin(cursor: Any, name: str, source: Mapping[str, Any], node: str | None, a
     request = {"networks": [{"mac": vm["mac"]}], **vm["request"], "name": name, "node": node}
     if name != vm["name"]:
         spec = parse_request(request | {"networks": [_of_another(nic) for nic in request["networks"]]})
+        spec = replace(spec, networks=connect(cursor, spec.networks))
         refuse_over_quota(cursor, spec)
         lease = rows.insert(cursor, spec, place(spec, nodes)["name"], actor, lease_seconds)
         _mark(cursor, rows.existing(cursor, name)["id"], source["backup"], None, copied=True)
@@ -100,8 +103,9 @@ def begin(cursor: Any, name: str, source: Mapping[str, Any], node: str | None, a
 
 
 def _of_another(nic: Mapping[str, Any]) -> dict[str, Any]:
-    """An interface as another VM can have it beside the first: connected to the same, with an address by DHCP."""
-    return {key: value for key, value in nic.items() if key in ("network", "bridge", "vlan")}
+    """An interface as another VM can have it beside the first: connected to the same, with an address of its own."""
+    kept = ("subnet",) if "subnet" in nic else ("network", "bridge", "vlan")
+    return {key: nic[key] for key in kept if key in nic}
 
 
 def _deleted(cursor: Any, vm: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from . import image_names
 from . import registry_nodes as nodes
+from . import registry_subnets as subnets
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
 from .field_reader import FieldReader
 from .nic import Nic, parse_nics
@@ -188,7 +189,7 @@ def differences(row: Mapping[str, Any], spec: VmSpec) -> list[str]:
         "disks": ("disks", [disk.as_dict() for disk in spec.disks]),
         "anti_affinity": ("anti_affinity", spec.placement.anti_affinity),
         "node_labels": ("node_labels", dict(spec.placement.labels)),
-        "networks": ("networks", _with_macs_of(spec.nics, shown(row)["networks"])),
+        "networks": ("networks", _as_given(spec.nics, shown(row)["networks"])),
         "protected": ("protected", spec.protected),
     }
     there = shown(row)
@@ -200,10 +201,17 @@ def differences(row: Mapping[str, Any], spec: VmSpec) -> list[str]:
     return found + [f"{name} differs" for name in _other_seed_fields(row, spec) if name in spec.given]
 
 
-def _with_macs_of(wanted: tuple[Nic, ...], there: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The interfaces that are wanted, as they are where they were left a MAC to be drawn by lot."""
-    macs = [*(nic["mac"] for nic in there), *[None] * len(wanted)]
-    return [({"mac": mac} if mac else {}) | nic.as_dict() for nic, mac in zip(wanted, macs, strict=False)]
+def _as_given(wanted: tuple[Nic, ...], there: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The interfaces that are wanted, as they are where something was left open."""
+    open_still: list[Mapping[str, Any]] = [{}] * len(wanted)
+    return [_one_as_given(nic, has) for nic, has in zip(wanted, [*there, *open_still], strict=False)]
+
+
+def _one_as_given(nic: Nic, there: Mapping[str, Any]) -> dict[str, Any]:
+    given = nic.as_dict()
+    if nic.subnet is not None and nic.ip is not None and nic.ip == str(there.get("address")).partition("/")[0]:
+        del given["address"]  # Its prefix length is that of the subnet.
+    return {**there, **given}
 
 
 def other_source(row: Mapping[str, Any], spec: VmSpec) -> list[str]:
@@ -270,13 +278,19 @@ def refuse_unknown(cursor: Any, spec: VmSpec, names: list[str], known_problems: 
         names: those of the nodes that are there.
 
     Returns:
-        The VM with the version of the image that it gets.
+        The VM with the version of the image, and the addresses in subnets, that it gets.
     """
     problems = list(known_problems)
     wrong = {problem.split()[0] for problem in problems}
     if spec.node is not None and spec.node not in names and "node" not in wrong:
         problems.append(f"node {spec.node} is none of {', '.join(names) or 'no nodes at all'}")
-    problems += taken(cursor, spec.networks)
+    networks = spec.networks
+    if not problems:
+        try:
+            networks = subnets.connect(cursor, spec.networks)
+        except Invalid as error:
+            problems += error.problems
+    problems += taken(cursor, networks)
     there = images(cursor)
     # A clone hangs on its source, and needs no image to be there.
     chosen = spec.image if spec.source else image_names.choose(there, spec.image)
@@ -288,7 +302,7 @@ def refuse_unknown(cursor: Any, spec: VmSpec, names: list[str], known_problems: 
         problems.append(f"disk {spec.disk_gib} GiB is smaller than image {chosen} ({there[chosen]} GiB)")
     if problems or chosen is None:
         raise Invalid(problems)
-    return replace(spec, image=chosen)
+    return replace(spec, image=chosen, networks=networks)
 
 
 def taken(cursor: Any, nics: Sequence[Nic]) -> list[str]:
@@ -306,6 +320,17 @@ def taken(cursor: Any, nics: Sequence[Nic]) -> list[str]:
             if (nic.link, nic.vlan, nic.ip) in addresses:
                 problems.append(f"networks: address {nic.ip} is that of VM {row['name']}")
     return problems
+
+
+def refuse_taken(cursor: Any, row: Mapping[str, Any]) -> None:
+    """Refuse to bring a VM back whose MAC or static address another one has by now.
+
+    Raises:
+        Conflict: with all of these.
+    """
+    problems = taken(cursor, parse_nics(shown(row)["networks"]))
+    if problems:
+        raise Conflict(f"VM {row['name']} cannot come back as it was", "Delete or change the others first.", problems)
 
 
 def insert(cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int, vm_id: str | None = None) -> str:

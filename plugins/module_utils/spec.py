@@ -18,7 +18,7 @@ from typing import Any
 from . import image_names
 from .errors import Invalid
 from .field_reader import FieldReader, shown
-from .nic import Nic, read_nics
+from .nic import AUTO, Nic, read_nics
 from .placement_wish import ANYWHERE, PlacementWish, read_wish
 
 DEFAULTS: dict[str, Any] = {
@@ -28,7 +28,11 @@ DEFAULTS: dict[str, Any] = {
     "image": "debian-13",
     "project": "default",
     "guest_user": "debian",
+    "subnet": "default",
 }
+
+# What is another way to say it.
+_SHORT_FOR = {"ip": "networks", "subnet": "networks"}
 
 # Names of volumes that every VM has; a data disk cannot have them.
 RESERVED_DISKS = ("root", "seed")
@@ -180,7 +184,7 @@ def read_request(raw: Mapping[str, Any]) -> tuple[VmSpec, list[str]]:
         protected=reader.flag("protected"),
         guest_user=reader.matching("guest_user", _USER, "a user's name in lower case, and not root")
         or DEFAULTS["guest_user"],
-        given=frozenset(key for key, value in raw.items() if value is not None),
+        given=frozenset(_SHORT_FOR.get(key, key) for key, value in raw.items() if value is not None),
     )
     return spec, reader.problems
 
@@ -238,9 +242,18 @@ class _Reader(FieldReader):
         return disk
 
     def networks(self) -> tuple[Nic, ...]:
-        nics, problems = read_nics(self.value("networks", ()))
+        nics, problems = read_nics(self._one_network() or self.value("networks", ()))
         self.problems += problems
         return nics
+
+    def _one_network(self) -> list[dict[str, Any]] | None:
+        """The one interface of a VM that asks for an address of a subnet, in short."""
+        ip, subnet = self.raw.get("ip"), self.raw.get("subnet")
+        if ip is None and subnet is None:
+            return None
+        if self.raw.get("networks"):
+            self.problems.append("networks and ip with subnet are two ways to say it; give one")
+        return [{"subnet": subnet or DEFAULTS["subnet"], "address": ip or AUTO}]
 
     def user_data(self) -> Mapping[str, Any] | None:
         value = self.raw.get("user_data")

@@ -36,6 +36,7 @@ SEED_OPTIONS: dict[str, Any] = {
             "gateway": {"type": "str"},
             "dns": {"type": "list", "elements": "str"},
             "search": {"type": "list", "elements": "str"},
+            "subnet": {"type": "str"},
         },
     },
     "guest_user": {"type": "str", "default": "debian"},

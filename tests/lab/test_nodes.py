@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes that are cordoned, groups, quotas, and lists of what there is, by the playbooks of users."""
+"""Nodes that are cordoned, groups, quotas, subnets, and lists of what there is, by the playbooks of users."""
 
 from __future__ import annotations
 
@@ -74,3 +74,24 @@ def test_lists_are_searched_and_paged_and_history_is_shown(lab: Lab, cats: list[
     assert rest.ok and "cat-2" in rest.output and "There are more" not in rest.output
     history = lab.play("playbooks/vm_history.yml", name="cat-1")
     assert history.ok and "state: creating -> stopped" in history.output, history.output
+
+
+def test_an_address_of_a_subnet_is_known_before_anything_boots(lab: Lab) -> None:
+    subnet: dict[str, Any] = {"subnet": "pets", "cidr": "192.0.2.0/24", "network": "default", "first": "192.0.2.10"}
+    try:
+        for changed in (True, False):
+            made = lab.play("playbooks/set_subnet.yml", **subnet)
+            assert made.ok and made.unchanged is not changed, made.output
+        asked: dict[str, Any] = {"name": "fish-1", "ip": "auto", "subnet": "pets"}
+        assert lab.play("playbooks/create_vm.yml", **STOPPED, **asked).ok
+        again = lab.play("playbooks/create_vm.yml", **STOPPED, **asked)
+        assert again.ok and again.unchanged, again.output
+        assert "192.0.2.10" in lab.play("playbooks/list_vms.yml", search="fish").output
+        listed = lab.play("playbooks/list_subnets.yml")
+        assert listed.ok and "network default" in listed.output, listed.output
+        print(listed.output)
+        refused = lab.play("playbooks/remove_subnet.yml", subnet="pets")
+        assert not refused.ok and "1 addresses of VMs" in refused.output
+    finally:
+        lab.play("playbooks/delete_vm.yml", name="fish-1", purge=True)
+        assert lab.play("playbooks/remove_subnet.yml", subnet="pets").ok

@@ -16,7 +16,7 @@ PURE = (
     "image_names.py", "image_plan.py", "flatten_plan.py", "seed_plan.py", "nic.py", "field_reader.py",
     "clone_plan.py", "purge_plan.py",
     "backup_manifest.py", "backup_plan.py", "backup_storage.py", "restore_plan.py", "rbd_diff.py",
-    "placement_wish.py",
+    "placement_wish.py", "subnet.py",
 )  # fmt: skip
 CLIENTS = {"rados": "ceph", "rbd": "ceph", "libvirt": "hypervisor", "psycopg2": "registry", "redis": "registry"}
 

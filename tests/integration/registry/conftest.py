@@ -153,7 +153,7 @@ def settings(
     admin: dict[str, Any], cache: redis.Redis, folder: Path, sql: Callable[..., list[tuple[Any, ...]]]
 ) -> Settings:
     """An empty registry with two nodes and one image."""
-    sql("TRUNCATE event, vm, image, node, project CASCADE")
+    sql("TRUNCATE event, vm, image, node, project, subnet CASCADE")
     for key in cache.keys("vm:*"):
         cache.delete(key)
     sql(

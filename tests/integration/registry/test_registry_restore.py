@@ -13,6 +13,7 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Cl
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connection import Settings
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_request
+from ansible_collections.virtfleet.cloud.plugins.module_utils.subnet import read_subnet
 
 Sql = Callable[[str], Any]
 ERROR = {"code": "backend", "message": "it failed", "hint": "", "problems": []}
@@ -94,6 +95,13 @@ def test_under_another_name_it_is_another(registry: Registry) -> None:
     # Connected to the same, with an address of its own.
     assert claim.vm["networks"] == [{"bridge": "br0", "vlan": 7, "mac": claim.vm["mac"]}]
     assert not {claim.vm["id"], claim.vm["mac"]} & {source["vm"]["id"], source["vm"]["mac"]}
+
+
+def test_under_another_name_it_has_another_address_of_the_same_subnet(registry: Registry) -> None:
+    registry.put_subnet(read_subnet({"name": "lan", "cidr": "192.0.2.0/24", "bridge": "br0"}))
+    source = _source(registry, ip="auto", subnet="lan")
+    claim = _restore(registry, source, name="test-2")
+    assert [nic["address"] for nic in claim.vm["networks"]] == ["192.0.2.2/24"]
 
 
 def test_one_that_was_cut_off_is_continued_with_the_same_backup_only(registry: Registry) -> None:

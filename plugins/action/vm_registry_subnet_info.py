@@ -1,0 +1,21 @@
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Action plugin vm_registry_subnet_info."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ..module_utils.registry import Registry
+from ..plugin_utils.registry_action import RegistryAction
+
+
+class ActionModule(RegistryAction):
+    """Lists subnets."""
+
+    ARGUMENT_SPEC: ClassVar[dict[str, Any]] = {}
+
+    def act(self, registry: Registry, arguments: dict[str, Any], actor: str) -> dict[str, Any]:
+        """Read only."""
+        return {"changed": False, "subnets": registry.subnets()}
