@@ -5,10 +5,8 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,36 +17,7 @@ import redis
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Registry
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_cache import CacheSettings
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connection import Settings
-
-ROLES = Path(__file__).resolve().parents[3] / "roles"
-PASSWORD = "writer-secret-7"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
-    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-
-
-def _wait(try_it: Callable[[], Any], seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return try_it()
-        except (psycopg2.OperationalError, redis.RedisError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    process.wait(timeout=20)
+from servers import PASSWORD, free_port, postgresql, stop, wait
 
 
 @pytest.fixture(scope="session")
@@ -62,51 +31,9 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def admin(folder: Path) -> Iterator[dict[str, Any]]:
-    """PostgreSQL with TLS and the role's migrations; how its superuser connects."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    assert found, "PostgreSQL's server is needed: apt-get install postgresql"
-    data, port = folder / "data", _free_port()
-    as_postgres = ("runuser", "-u", "postgres", "--")
-    _run(*as_postgres, str(found[-1] / "initdb"), "-A", "trust", "-D", str(data))
-    _run(
-        *as_postgres, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=registry",
-        "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(data / "key"), "-out", str(folder / "ca.crt"),
-    )  # fmt: skip
-    (data / "key").chmod(0o600)
-    (data / "pg_hba.conf").write_text("local all postgres trust\nhostssl virtfleet all 127.0.0.1/32 scram-sha-256\n")
-    options = {
-        "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder, "ssl": "on",
-        "ssl_cert_file": folder / "ca.crt", "ssl_key_file": data / "key", "fsync": "off",
-    }  # fmt: skip
-    arguments = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
-    command = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", str(found[-1] / "postgres")]
-    with (folder / "postgres.log").open("wb") as log:
-        process = subprocess.Popen([*command, "-D", str(data), *arguments], cwd="/", stdout=log, stderr=log)
-    server: dict[str, Any] = {"host": str(folder), "port": port, "user": "postgres"}
-    try:
-        _wait(lambda: psycopg2.connect(dbname="postgres", **server).close())
-        _migrate(server)
-        yield server | {"dbname": "virtfleet"}
-    finally:
-        _stop(process)
-
-
-def _migrate(server: dict[str, Any]) -> None:
-    """What the role does: roles, database, schema, and every migration in order."""
-    connection = psycopg2.connect(dbname="postgres", **server)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE ROLE virtfleet LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE virtfleet_ro LOGIN")
-        cursor.execute("CREATE DATABASE virtfleet TEMPLATE template0 ENCODING 'UTF8'")
-    connection.close()
-    with psycopg2.connect(dbname="virtfleet", **server) as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE SCHEMA virtfleet")
-        for migration in sorted((ROLES / "postgresql/files/migrations").glob("*.sql")):
-            text = migration.read_text()
-            for variable, value in (("postgresql_writer", "virtfleet"), ("postgresql_reader", "virtfleet_ro")):
-                text = text.replace("{{ " + variable + " }}", value)
-            cursor.execute(text)
-    connection.close()
+    """How the superuser of PostgreSQL connects."""
+    with postgresql(folder) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +42,7 @@ def cache(folder: Path) -> Iterator[redis.Redis]:
     # Debian's redis-server is a link to redis-check-rdb of redis-tools; the name it is called by decides what it is.
     binary = shutil.which("redis-server") or shutil.which("redis-check-rdb")
     assert binary, "Redis is needed: apt-get install redis-server"
-    port = _free_port()
+    port = free_port()
     (folder / "redis.conf").write_text(
         f'bind 127.0.0.1\nport {port}\nsave ""\nappendonly no\n'
         f"user default off\nuser virtfleet on >{PASSWORD} ~vm:* +@all\n"
@@ -126,11 +53,11 @@ def cache(folder: Path) -> Iterator[redis.Redis]:
         )
     client = redis.Redis(port=port, host="127.0.0.1", username="virtfleet", password=PASSWORD, decode_responses=True)
     try:
-        _wait(client.ping)
+        wait(client.ping)
         yield client
     finally:
         client.close()
-        _stop(process)
+        stop(process)
 
 
 @pytest.fixture

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Contributors to virtfleet.cloud
+"""A PostgreSQL of one's own from Debian's binaries, on loopback, with TLS and the registry's schema."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import redis
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+PASSWORD = "writer-secret-7"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+
+
+def wait(try_it: Callable[[], Any], seconds: float = 20) -> Any:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return try_it()
+        except (psycopg2.OperationalError, redis.RedisError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server; PostgreSQL does not wait for its clients then."""
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=20)
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[dict[str, Any]]:
+    """PostgreSQL with the role's migrations; how its superuser connects.
+
+    Args:
+        folder: belongs to user postgres; the server's certificate is in it as ca.crt.
+    """
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    assert found, "PostgreSQL's server is needed: apt-get install postgresql"
+    data, port = folder / "data", free_port()
+    as_postgres = ("runuser", "-u", "postgres", "--")
+    _run(*as_postgres, str(found[-1] / "initdb"), "-A", "trust", "-D", str(data))
+    _run(
+        *as_postgres, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=registry",
+        "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(data / "key"), "-out", str(folder / "ca.crt"),
+    )  # fmt: skip
+    (data / "key").chmod(0o600)
+    (data / "pg_hba.conf").write_text("local all postgres trust\nhostssl virtfleet all 127.0.0.1/32 scram-sha-256\n")
+    options = {
+        "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder, "ssl": "on",
+        "ssl_cert_file": folder / "ca.crt", "ssl_key_file": data / "key", "fsync": "off",
+    }  # fmt: skip
+    arguments = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
+    command = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", str(found[-1] / "postgres")]
+    with (folder / "postgres.log").open("wb") as log:
+        process = subprocess.Popen([*command, "-D", str(data), *arguments], cwd="/", stdout=log, stderr=log)
+    server: dict[str, Any] = {"host": str(folder), "port": port, "user": "postgres"}
+    try:
+        wait(lambda: psycopg2.connect(dbname="postgres", **server).close())
+        _migrate(server)
+        yield server | {"dbname": "virtfleet"}
+    finally:
+        stop(process)
+
+
+def _migrate(server: dict[str, Any]) -> None:
+    """What the role does: roles, database, schema, and every migration in order."""
+    connection = psycopg2.connect(dbname="postgres", **server)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE virtfleet LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE virtfleet_ro LOGIN")
+        cursor.execute("CREATE DATABASE virtfleet TEMPLATE template0 ENCODING 'UTF8'")
+    connection.close()
+    with psycopg2.connect(dbname="virtfleet", **server) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA virtfleet")
+        for migration in sorted((ROLES / "postgresql/files/migrations").glob("*.sql")):
+            text = migration.read_text()
+            for variable, value in (("postgresql_writer", "virtfleet"), ("postgresql_reader", "virtfleet_ro")):
+                text = text.replace("{{ " + variable + " }}", value)
+            cursor.execute(text)
+    connection.close()
