@@ -19,11 +19,12 @@ from . import registry_rows as rows
 from . import registry_seeds as seeds
 from .errors import Conflict, NotFound, VirtfleetError
 from .field_reader import name_problem
-from .placement import place, refuse_without_room
+from .placement import refuse_without_room
 from .registry_cache import CacheSettings, NodeCache
 from .registry_catalog import RegistryCatalog
 from .registry_change import Change
 from .registry_connection import Settings
+from .registry_nodes import Room
 from .registry_rows import Record
 from .spec import Source, VmSpec, changed_request, cloned_request, parse_request, read_request
 
@@ -73,7 +74,7 @@ class Registry(RegistryCatalog):
             VirtfleetError: busy, or no_capacity with the reason for each node.
         """
         with self._transaction(claiming=True) as cursor:
-            return self._claim_new(cursor, spec, actor, lease_seconds, problems)
+            return self._claim_new(cursor, Room(cursor), spec, actor, lease_seconds, problems)
 
     def claim_clone(
         self, request: Mapping[str, Any], actor: str, lease_seconds: int, problems: Sequence[str] = ()
@@ -99,7 +100,7 @@ class Registry(RegistryCatalog):
             spec, unreadable = cloned_request(rows.as_request(like), request) if like else read_request(request)
             spec = replace(spec, source=Source(str(source), origin["id"] if origin else "", snapshot))
             known = [problem for problem in [*found, *unreadable] if problem]
-            return self._claim_new(cursor, spec, actor, lease_seconds, known)
+            return self._claim_new(cursor, Room(cursor), spec, actor, lease_seconds, known)
 
     def claim_many(
         self, requests: Sequence[tuple[VmSpec, Sequence[str]]], actor: str, lease_seconds: int
@@ -107,23 +108,25 @@ class Registry(RegistryCatalog):
         """claim_new for many VMs in one transaction; the refusal of one, by its name, does not stop the others."""
         claims, refused = [], {}
         with self._transaction(claiming=True) as cursor:
+            room = Room(cursor)
             for spec, problems in requests:
                 try:
-                    claims.append(self._claim_new(cursor, spec, actor, lease_seconds, problems))
+                    claims.append(self._claim_new(cursor, room, spec, actor, lease_seconds, problems))
                 except VirtfleetError as error:
                     refused[spec.name] = error
         return claims, refused
 
-    def _claim_new(self, cursor: Any, spec: VmSpec, actor: str, lease_seconds: int, problems: Sequence[str]) -> Claim:
+    def _claim_new(
+        self, cursor: Any, room: Room, spec: VmSpec, actor: str, lease_seconds: int, problems: Sequence[str]
+    ) -> Claim:
         """Reads and refuses first, so that a refusal leaves nothing written."""
-        row = None if problems else rows.find(cursor, spec.name)
-        if row is not None:
-            return self._claim_again(cursor, row, spec, actor, lease_seconds)
-        there = nodes.with_use(cursor, spec.placement.group)
-        spec = rows.refuse_unknown(cursor, spec, [node["name"] for node in there], problems)
+        there = None if problems else rows.find(cursor, spec.name)
+        if there is not None:
+            return self._claim_again(cursor, there, spec, actor, lease_seconds)
+        spec = rows.refuse_unknown(cursor, spec, room.names, problems)
         projects.refuse_over_quota(cursor, spec)
-        lease = rows.insert(cursor, spec, place(spec, there)["name"], actor, lease_seconds)
-        return _claimed(cursor, spec.name, lease, {})
+        row, lease = rows.insert(cursor, spec, room.choose(spec), actor, lease_seconds)
+        return Claim(rows.shown(row), room.node(row["node"]), True, Change({}, rows.view(row)), lease=lease)
 
     def _claim_again(self, cursor: Any, row: dict[str, Any], spec: VmSpec, actor: str, lease_seconds: int) -> Claim:
         rows.refuse_leased(row)
@@ -190,7 +193,7 @@ class Registry(RegistryCatalog):
                 spec = parse_request(rows.as_request(row) | {"node": None})
                 projects.refuse_over_quota(cursor, spec)
                 rows.refuse_taken(cursor, row)
-                rows.bring_back(cursor, row, place(spec, nodes.with_use(cursor, spec.placement.group))["name"])
+                rows.bring_back(cursor, row, Room(cursor).choose(spec))
                 rows.event(cursor, row["id"], actor, "undelete", {})
             lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, "stopped")
             return _claimed(cursor, name, lease, row, resume=there is not None)

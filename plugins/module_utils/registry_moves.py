@@ -11,7 +11,7 @@ from typing import Any
 from . import registry_rows as rows
 from .errors import Conflict, Invalid
 from .placement import place
-from .registry_nodes import with_use
+from .registry_nodes import Room
 from .spec import VmSpec
 
 
@@ -34,7 +34,7 @@ def target(cursor: Any, row: Mapping[str, Any], wanted: str | None) -> str:
         return _continued(row, wanted)
     if not row["made"]:
         raise Conflict(f"VM {row['name']} is half-made", "Finish that first: create_vm.yml with the same name.")
-    nodes = with_use(cursor, rows.placement_of(row).group)
+    nodes = Room(cursor).nodes(rows.placement_of(row).group)
     names = [node["name"] for node in nodes]
     if wanted is not None and wanted not in names:
         raise Invalid([f"node {wanted} is none of {', '.join(names)}"])

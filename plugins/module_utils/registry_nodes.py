@@ -10,38 +10,89 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .errors import Invalid
+from .placement import place
+from .spec import VmSpec
 
 STATES = ("active", "cordoned", "down")
 _SHOWN = ("name", "address", "vcpus", "memory_mib", "cpu_overcommit", "memory_overcommit", "state", "labels")
 
 
-def with_use(cursor: Any, group: str | None = None) -> list[dict[str, Any]]:
+def with_use(cursor: Any) -> list[dict[str, Any]]:
     """Every node with its capacity and what its VMs use of it; a VM that moves uses both of its nodes.
-
-    Args:
-        group: the anti-affinity group whose VMs are counted, as group_vms.
 
     Returns:
         For each, by name: name, address, state, labels, vcpus, memory_mib, cpu_overcommit, memory_overcommit, vms,
-        used_vcpus, used_memory_mib, group_vms, placed_at (seconds since 1970, 0 if never) and seen_at (UTC or None).
+        used_vcpus, used_memory_mib, placed_at (seconds since 1970, 0 if never) and seen_at (UTC or None).
     """
     cursor.execute(
         """SELECT node.name, node.address, node.state, node.labels, node.vcpus, node.memory_mib,
-               node.cpu_overcommit, node.memory_overcommit, count(vm.id) AS vms,
-               coalesce(sum(vm.vcpus), 0) AS used_vcpus, coalesce(sum(vm.memory_mib), 0) AS used_memory_mib,
-               count(vm.id) FILTER (WHERE vm.spec #>> '{placement,anti_affinity,group}' = %s) AS group_vms,
+               node.cpu_overcommit, node.memory_overcommit, count(vm.id)::integer AS vms,
+               coalesce(sum(vm.vcpus), 0)::integer AS used_vcpus,
+               coalesce(sum(vm.memory_mib), 0)::bigint AS used_memory_mib,
                coalesce(extract(epoch FROM node.placed_at), 0)::double precision AS placed_at,
                to_char(node.seen_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS seen_at
            FROM node LEFT JOIN vm ON node.name IN (vm.node, vm.spec->>'moving_to') AND vm.state <> 'deleted'
-           GROUP BY node.name ORDER BY node.name""",
-        (group,),
+           GROUP BY node.name ORDER BY node.name"""
     )
     return [dict(row) for row in cursor.fetchall()]
 
 
-def chosen(cursor: Any, name: str) -> None:
-    """A VM is put on this node now."""
-    cursor.execute("UPDATE node SET placed_at = clock_timestamp() WHERE name = %s", (name,))
+class Room:
+    """The nodes with what is used of them, read once in a transaction that takes room, and kept up with it."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+        self._nodes = {node["name"]: node for node in with_use(cursor)}
+        self._groups: dict[str, dict[str, int]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._nodes)
+
+    def node(self, name: str) -> dict[str, str]:
+        """Name and address of a node."""
+        node = self._nodes[name]
+        return {"name": node["name"], "address": node["address"]}
+
+    def nodes(self, group: str | None = None) -> list[dict[str, Any]]:
+        """As with_use reads them, with the VMs of this anti-affinity group counted as group_vms."""
+        counts = self._group(group) if group is not None else {}
+        return [node | {"group_vms": counts.get(name, 0)} for name, node in self._nodes.items()]
+
+    def choose(self, spec: VmSpec) -> str:
+        """The node that a VM is put on now; its room is taken.
+
+        Raises:
+            VirtfleetError: no_capacity, with the reason for each node.
+        """
+        group = spec.placement.group
+        name = str(place(spec, self.nodes(group))["name"])
+        self._cursor.execute(
+            """UPDATE node SET placed_at = clock_timestamp() WHERE name = %s
+               RETURNING extract(epoch FROM placed_at)::double precision AS placed_at""",
+            (name,),
+        )
+        node = self._nodes[name]
+        node["placed_at"] = self._cursor.fetchone()["placed_at"]
+        node["vms"] += 1
+        node["used_memory_mib"] += spec.memory_mib
+        node["used_vcpus"] += spec.vcpus
+        if group is not None:
+            counts = self._group(group)
+            counts[name] = counts.get(name, 0) + 1
+        return name
+
+    def _group(self, group: str) -> dict[str, int]:
+        if group not in self._groups:
+            self._cursor.execute(
+                """SELECT node.name, count(*)::integer AS vms
+                   FROM vm JOIN node ON node.name IN (vm.node, vm.spec->>'moving_to')
+                   WHERE vm.state <> 'deleted' AND vm.spec #>> '{placement,anti_affinity,group}' = %s
+                   GROUP BY node.name""",
+                (group,),
+            )
+            self._groups[group] = {row["name"]: row["vms"] for row in self._cursor.fetchall()}
+        return self._groups[group]
 
 
 def seen(cursor: Any, names: Sequence[str]) -> None:

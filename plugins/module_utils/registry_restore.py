@@ -12,10 +12,7 @@ from typing import Any
 
 from . import registry_rows as rows
 from .errors import Conflict, Invalid
-from .field_reader import FieldReader
-from .placement import place
-from .placement_wish import read_wish
-from .registry_nodes import with_use
+from .registry_nodes import Room
 from .registry_projects import refuse_over_quota
 from .registry_subnets import connect
 from .spec import VmSpec, parse_request
@@ -74,27 +71,26 @@ def begin(cursor: Any, name: str, source: Mapping[str, Any], node: str | None, a
         VirtfleetError: no_capacity.
     """
     vm = source["vm"]
-    nodes = with_use(cursor, read_wish(FieldReader(vm["request"])).group)
-    names = [known["name"] for known in nodes]
-    if node is not None and node not in names:
-        raise Invalid([f"node {node} is none of {', '.join(names) or 'no nodes at all'}"])
+    room = Room(cursor)
+    if node is not None and node not in room.names:
+        raise Invalid([f"node {node} is none of {', '.join(room.names) or 'no nodes at all'}"])
     request = {"networks": [{"mac": vm["mac"]}], **vm["request"], "name": name, "node": node}
     if name != vm["name"]:
         spec = parse_request(request | {"networks": [_of_another(nic) for nic in request["networks"]]})
         spec = replace(spec, networks=connect(cursor, spec.networks))
         refuse_over_quota(cursor, spec)
-        lease = rows.insert(cursor, spec, place(spec, nodes)["name"], actor, lease_seconds)
-        _mark(cursor, rows.existing(cursor, name)["id"], source["backup"], None, copied=True)
+        row, lease = rows.insert(cursor, spec, room.choose(spec), actor, lease_seconds)
+        _mark(cursor, row["id"], source["backup"], None, copied=True)
         return lease
     spec = parse_request(request)
     refuse_over_quota(cursor, spec)
-    target = place(spec, nodes)["name"]
+    target = room.choose(spec)
     old = _deleted(cursor, vm)
     taken = rows.taken(cursor, spec.networks)
     if taken:
         raise Conflict(f"VM {name} cannot be what it was", "Restore under another name (as=NAME).", taken)
     if old is None:
-        lease = rows.insert(cursor, spec, target, actor, lease_seconds, vm["id"])
+        _row, lease = rows.insert(cursor, spec, target, actor, lease_seconds, vm["id"])
         _mark(cursor, vm["id"], source["backup"], None)
         return lease
     _bring_back(cursor, old, spec, vm, target)

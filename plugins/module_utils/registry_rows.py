@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import image_names
-from . import registry_nodes as nodes
 from . import registry_subnets as subnets
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
 from .field_reader import FieldReader
@@ -333,8 +332,10 @@ def refuse_taken(cursor: Any, row: Mapping[str, Any]) -> None:
         raise Conflict(f"VM {row['name']} cannot come back as it was", "Delete or change the others first.", problems)
 
 
-def insert(cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int, vm_id: str | None = None) -> str:
-    """Make the row of a VM; returns its lease.
+def insert(
+    cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int, vm_id: str | None = None
+) -> tuple[dict[str, Any], str]:
+    """Make the row of a VM on a node; returns the row and its lease.
 
     Args:
         vm_id: the id of one that was before; a new one draws its own.
@@ -355,12 +356,17 @@ def insert(cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int,
         "tags": list(spec.tags),
         "protected": spec.protected,
         "spec": json.dumps(_seed_request(spec) | _growable(spec) | _networks(nics) | _placement(spec) | _source(spec)),
+        "lease_by": _lease(actor),
     }
     columns, values = ", ".join(row), ", ".join(f"%({column})s" for column in row)
-    cursor.execute(f"INSERT INTO vm ({columns}) VALUES ({values})", row)
-    nodes.chosen(cursor, node)
+    cursor.execute(
+        f"""INSERT INTO vm ({columns}, lease_until)
+            VALUES ({values}, now() + %(lease_seconds)s * interval '1 second') RETURNING {COLUMNS}""",
+        row | {"lease_seconds": lease_seconds},
+    )
+    made = dict(cursor.fetchone())
     event(cursor, row["id"], actor, "create", {"node": node} | _source(spec))
-    return take_lease(cursor, row["id"], actor, lease_seconds, "creating")
+    return made, row["lease_by"]
 
 
 def _seed_request(spec: VmSpec) -> dict[str, Any]:

@@ -39,8 +39,8 @@ INSERT INTO node (name, address, vcpus, memory_mib)
     SELECT 'n' || n, '10.0.0.1', 100000, 2000000000 FROM generate_series(0, 19) AS n;
 INSERT INTO image (name, size_gib) VALUES ('debian-13', 3);
 INSERT INTO vm (id, name, project, node, state, memory_mib, vcpus, disk_gib, image, mac, ip, tags, made, spec)
-    SELECT gen_random_uuid(), 'vm-' || lpad(n::text, 6, '0'), 'p' || mod(n, 50), 'n' || mod(n, 20), 'running', 1024, 1, 10,
-        'debian-13', ('5254' || lpad(to_hex(n), 8, '0'))::macaddr, '10.0.0.0'::inet + n, '{web}', true,
+    SELECT gen_random_uuid(), 'vm-' || lpad(n::text, 6, '0'), 'p' || mod(n, 50), 'n' || mod(n, 20), 'running', 1024, 1,
+        10, 'debian-13', ('5254' || lpad(to_hex(n), 8, '0'))::macaddr, '10.0.0.0'::inet + n, '{web}', true,
         jsonb_build_object('guest_user', 'debian')
     FROM generate_series(1, %s) AS n;
 ANALYZE;
