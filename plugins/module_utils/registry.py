@@ -74,7 +74,8 @@ class Registry(RegistryCatalog):
             VirtfleetError: busy, or no_capacity with the reason for each node.
         """
         with self._transaction(claiming=True) as cursor:
-            return self._claim_new(cursor, Room(cursor), spec, actor, lease_seconds, problems)
+            with Room(cursor) as room:
+                return _NewClaims(cursor, room, actor, lease_seconds).claim(spec, problems)
 
     def claim_clone(
         self, request: Mapping[str, Any], actor: str, lease_seconds: int, problems: Sequence[str] = ()
@@ -100,7 +101,8 @@ class Registry(RegistryCatalog):
             spec, unreadable = cloned_request(rows.as_request(like), request) if like else read_request(request)
             spec = replace(spec, source=Source(str(source), origin["id"] if origin else "", snapshot))
             known = [problem for problem in [*found, *unreadable] if problem]
-            return self._claim_new(cursor, Room(cursor), spec, actor, lease_seconds, known)
+            with Room(cursor) as room:
+                return _NewClaims(cursor, room, actor, lease_seconds).claim(spec, known)
 
     def claim_many(
         self, requests: Sequence[tuple[VmSpec, Sequence[str]]], actor: str, lease_seconds: int
@@ -108,43 +110,14 @@ class Registry(RegistryCatalog):
         """claim_new for many VMs in one transaction; the refusal of one, by its name, does not stop the others."""
         claims, refused = [], {}
         with self._transaction(claiming=True) as cursor:
-            room = Room(cursor)
-            for spec, problems in requests:
-                try:
-                    claims.append(self._claim_new(cursor, room, spec, actor, lease_seconds, problems))
-                except VirtfleetError as error:
-                    refused[spec.name] = error
+            with Room(cursor) as room:
+                new = _NewClaims(cursor, room, actor, lease_seconds)
+                for spec, problems in requests:
+                    try:
+                        claims.append(new.claim(spec, problems))
+                    except VirtfleetError as error:
+                        refused[spec.name] = error
         return claims, refused
-
-    def _claim_new(
-        self, cursor: Any, room: Room, spec: VmSpec, actor: str, lease_seconds: int, problems: Sequence[str]
-    ) -> Claim:
-        """Reads and refuses first, so that a refusal leaves nothing written."""
-        there = None if problems else rows.find(cursor, spec.name)
-        if there is not None:
-            return self._claim_again(cursor, there, spec, actor, lease_seconds)
-        spec = rows.refuse_unknown(cursor, spec, room.names, problems)
-        projects.refuse_over_quota(cursor, spec)
-        row, lease = rows.insert(cursor, spec, room.choose(spec), actor, lease_seconds)
-        return Claim(rows.shown(row), room.node(row["node"]), True, Change({}, rows.view(row)), lease=lease)
-
-    def _claim_again(self, cursor: Any, row: dict[str, Any], spec: VmSpec, actor: str, lease_seconds: int) -> Claim:
-        rows.refuse_leased(row)
-        rows.refuse_half_deleted(row)
-        differences = rows.other_source(row, spec) + rows.differences(row, spec)
-        if differences:
-            raise Conflict(
-                f"VM {spec.name} is there and differs from what was asked for",
-                "Leave these values out to keep it as it is, change them by resize_vm.yml, attach_disk.yml or"
-                " reseed_vm.yml, or choose another name.",
-                differences,
-            )
-        if row["made"]:
-            return _nothing_to_do(cursor, row)
-        rows.refuse_other_seed(row, spec)
-        lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, "creating")
-        rows.event(cursor, row["id"], actor, "create", {"resumed": True})
-        return _claimed(cursor, spec.name, lease, row, resume=True)
 
     def claim_existing(self, name: str, intent: str, actor: str, lease_seconds: int) -> Claim:
         """Take the lease of a VM that is there; deleting one that is not there needs nothing.
@@ -193,7 +166,8 @@ class Registry(RegistryCatalog):
                 spec = parse_request(rows.as_request(row) | {"node": None})
                 projects.refuse_over_quota(cursor, spec)
                 rows.refuse_taken(cursor, row)
-                rows.bring_back(cursor, row, Room(cursor).choose(spec))
+                with Room(cursor) as room:
+                    rows.bring_back(cursor, row, room.choose(spec))
                 rows.event(cursor, row["id"], actor, "undelete", {})
             lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, "stopped")
             return _claimed(cursor, name, lease, row, resume=there is not None)
@@ -417,3 +391,44 @@ def _claimed(cursor: Any, name: str, lease: str, before: Mapping[str, Any], resu
 def _nothing_to_do(cursor: Any, row: Mapping[str, Any]) -> Claim:
     same = Change(rows.view(row), rows.view(row))
     return Claim(rows.shown(row), rows.node(cursor, row["node"]), needed=False, change=same)
+
+
+class _NewClaims:
+    """Claims of new VMs in one transaction; what is the same for all of them is read once."""
+
+    def __init__(self, cursor: Any, room: Room, actor: str, lease_seconds: int) -> None:
+        self._cursor = cursor
+        self._room = room
+        self._actor = actor
+        self._lease_seconds = lease_seconds
+        self._images = rows.images(cursor)
+        self._quotas = projects.quotas(cursor)
+
+    def claim(self, spec: VmSpec, problems: Sequence[str]) -> Claim:
+        """Reads and refuses first, so that a refusal leaves nothing written."""
+        cursor, room = self._cursor, self._room
+        there = None if problems else rows.find(cursor, spec.name)
+        if there is not None:
+            return self._claim_again(there, spec)
+        spec = rows.refuse_unknown(cursor, spec, room.names, self._images, problems)
+        projects.refuse_over_quota(cursor, spec, known=self._quotas)
+        row, lease = rows.insert(cursor, spec, room.choose(spec), self._actor, self._lease_seconds)
+        return Claim(rows.shown(row), room.node(row["node"]), True, Change({}, rows.view(row)), lease=lease)
+
+    def _claim_again(self, row: dict[str, Any], spec: VmSpec) -> Claim:
+        rows.refuse_leased(row)
+        rows.refuse_half_deleted(row)
+        differences = rows.other_source(row, spec) + rows.differences(row, spec)
+        if differences:
+            raise Conflict(
+                f"VM {spec.name} is there and differs from what was asked for",
+                "Leave these values out to keep it as it is, change them by resize_vm.yml, attach_disk.yml or"
+                " reseed_vm.yml, or choose another name.",
+                differences,
+            )
+        if row["made"]:
+            return _nothing_to_do(self._cursor, row)
+        rows.refuse_other_seed(row, spec)
+        lease = rows.take_lease(self._cursor, row["id"], self._actor, self._lease_seconds, "creating")
+        rows.event(self._cursor, row["id"], self._actor, "create", {"resumed": True})
+        return _claimed(self._cursor, spec.name, lease, row, resume=True)

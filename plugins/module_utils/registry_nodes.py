@@ -13,6 +13,8 @@ from .errors import Invalid
 from .placement import place
 from .spec import VmSpec
 
+# Two VMs of one transaction are put on their nodes one after the other.
+_INSTANT = 1e-6
 STATES = ("active", "cordoned", "down")
 _SHOWN = ("name", "address", "vcpus", "memory_mib", "cpu_overcommit", "memory_overcommit", "state", "labels")
 
@@ -38,12 +40,18 @@ def with_use(cursor: Any) -> list[dict[str, Any]]:
 
 
 class Room:
-    """The nodes with what is used of them, read once in a transaction that takes room, and kept up with it."""
+    """The nodes with what is used of them, read once in a transaction that takes room, and kept up with it.
+
+    When each node was chosen last is written at the end of its use as a context manager.
+    """
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
         self._nodes = {node["name"]: node for node in with_use(cursor)}
         self._groups: dict[str, dict[str, int]] = {}
+        self._chosen: dict[str, float] = {}
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::double precision AS now")
+        self._now: float = cursor.fetchone()["now"]
 
     @property
     def names(self) -> list[str]:
@@ -67,13 +75,9 @@ class Room:
         """
         group = spec.placement.group
         name = str(place(spec, self.nodes(group))["name"])
-        self._cursor.execute(
-            """UPDATE node SET placed_at = clock_timestamp() WHERE name = %s
-               RETURNING extract(epoch FROM placed_at)::double precision AS placed_at""",
-            (name,),
-        )
         node = self._nodes[name]
-        node["placed_at"] = self._cursor.fetchone()["placed_at"]
+        self._now += _INSTANT
+        node["placed_at"] = self._chosen[name] = self._now
         node["vms"] += 1
         node["used_memory_mib"] += spec.memory_mib
         node["used_vcpus"] += spec.vcpus
@@ -81,6 +85,15 @@ class Room:
             counts = self._group(group)
             counts[name] = counts.get(name, 0) + 1
         return name
+
+    def __enter__(self) -> Room:
+        return self
+
+    def __exit__(self, failure: object, *_unused: object) -> None:
+        if failure is not None:
+            return
+        for name, at in self._chosen.items():
+            self._cursor.execute("UPDATE node SET placed_at = to_timestamp(%s) WHERE name = %s", (at, name))
 
     def _group(self, group: str) -> dict[str, int]:
         if group not in self._groups:

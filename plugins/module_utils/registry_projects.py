@@ -23,15 +23,14 @@ def listed(cursor: Any) -> list[dict[str, Any]]:
     """Every project that has VMs or a quota, by name: `name`, and `used` and `quota` of each of RESOURCES."""
     cursor.execute(f"{_USE} GROUP BY project")
     used = {row.pop("name"): dict(row) for row in map(dict, cursor.fetchall())}
-    cursor.execute(f"SELECT name, {', '.join(RESOURCES)} FROM project")
-    quotas = {row.pop("name"): dict(row) for row in map(dict, cursor.fetchall())}
+    allowed = quotas(cursor)
     return [
         {
             "name": name,
             "used": {key: int(used.get(name, {}).get(key) or 0) for key in RESOURCES},
-            "quota": {key: quotas.get(name, {}).get(key) for key in RESOURCES},
+            "quota": {key: allowed.get(name, {}).get(key) for key in RESOURCES},
         }
-        for name in sorted(used.keys() | quotas.keys())
+        for name in sorted(used.keys() | allowed.keys())
     ]
 
 
@@ -53,17 +52,28 @@ def put(cursor: Any, name: str, quota: Mapping[str, int | None]) -> tuple[dict[s
     return before, after
 
 
-def refuse_over_quota(cursor: Any, spec: VmSpec, row: Mapping[str, Any] | None = None) -> None:
+def quotas(cursor: Any) -> dict[str, dict[str, int | None]]:
+    """The quotas of every project that has some, by name."""
+    cursor.execute(f"SELECT name, {', '.join(RESOURCES)} FROM project")
+    return {row.pop("name"): dict(row) for row in map(dict, cursor.fetchall())}
+
+
+def refuse_over_quota(
+    cursor: Any,
+    spec: VmSpec,
+    row: Mapping[str, Any] | None = None,
+    known: Mapping[str, Mapping[str, int | None]] | None = None,
+) -> None:
     """Refuse a VM that its project has no quota for; one that is there may always shrink.
 
     Args:
         row: the VM as it is, if it is there.
+        known: all quotas, where they were read before.
 
     Raises:
         VirtfleetError: quota, with every resource that is missing.
     """
-    cursor.execute(f"SELECT {', '.join(RESOURCES)} FROM project WHERE name = %s", (spec.project,))
-    quota = cursor.fetchone()
+    quota = (quotas(cursor) if known is None else known).get(spec.project)
     if quota is None:
         return
     vm_id = None if row is None else row["id"]
@@ -72,9 +82,10 @@ def refuse_over_quota(cursor: Any, spec: VmSpec, row: Mapping[str, Any] | None =
     wanted, has = _of_spec(spec), _of_row(row)
     problems = []
     for key, what in RESOURCES.items():
-        free = None if quota[key] is None else int(quota[key]) - int(used.get(key) or 0)
+        limit = quota[key]
+        free = None if limit is None else limit - int(used.get(key) or 0)
         if free is not None and wanted[key] > max(free, has[key]):
-            problems.append(f"{max(free, 0)} of {quota[key]} {what} free, {wanted[key]} needed")
+            problems.append(f"{max(free, 0)} of {limit} {what} free, {wanted[key]} needed")
     if problems:
         raise VirtfleetError(
             "quota",

@@ -71,20 +71,15 @@ def begin(cursor: Any, name: str, source: Mapping[str, Any], node: str | None, a
         VirtfleetError: no_capacity.
     """
     vm = source["vm"]
-    room = Room(cursor)
-    if node is not None and node not in room.names:
-        raise Invalid([f"node {node} is none of {', '.join(room.names) or 'no nodes at all'}"])
     request = {"networks": [{"mac": vm["mac"]}], **vm["request"], "name": name, "node": node}
     if name != vm["name"]:
         spec = parse_request(request | {"networks": [_of_another(nic) for nic in request["networks"]]})
         spec = replace(spec, networks=connect(cursor, spec.networks))
-        refuse_over_quota(cursor, spec)
-        row, lease = rows.insert(cursor, spec, room.choose(spec), actor, lease_seconds)
+        row, lease = rows.insert(cursor, spec, _choose(cursor, spec), actor, lease_seconds)
         _mark(cursor, row["id"], source["backup"], None, copied=True)
         return lease
     spec = parse_request(request)
-    refuse_over_quota(cursor, spec)
-    target = room.choose(spec)
+    target = _choose(cursor, spec)
     old = _deleted(cursor, vm)
     taken = rows.taken(cursor, spec.networks)
     if taken:
@@ -96,6 +91,15 @@ def begin(cursor: Any, name: str, source: Mapping[str, Any], node: str | None, a
     _bring_back(cursor, old, spec, vm, target)
     _mark(cursor, vm["id"], source["backup"], old)
     return rows.take_lease(cursor, vm["id"], actor, lease_seconds, "stopped")
+
+
+def _choose(cursor: Any, spec: VmSpec) -> str:
+    """The node that it is put on, if its project and a node have room for it."""
+    with Room(cursor) as room:
+        if spec.node not in (None, *room.names):
+            raise Invalid([f"node {spec.node} is none of {', '.join(room.names) or 'no nodes at all'}"])
+        refuse_over_quota(cursor, spec)
+        return room.choose(spec)
 
 
 def _of_another(nic: Mapping[str, Any]) -> dict[str, Any]:

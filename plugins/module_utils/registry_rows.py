@@ -270,11 +270,14 @@ def images(cursor: Any) -> dict[str, int]:
     return {row["name"]: row["size_gib"] for row in cursor.fetchall()}
 
 
-def refuse_unknown(cursor: Any, spec: VmSpec, names: list[str], known_problems: Sequence[str]) -> VmSpec:
+def refuse_unknown(
+    cursor: Any, spec: VmSpec, names: Sequence[str], there: Mapping[str, int], known_problems: Sequence[str]
+) -> VmSpec:
     """Refuse nodes and images that are not there, together with the problems that are known already.
 
     Args:
         names: those of the nodes that are there.
+        there: the sizes of the images that are there, see images.
 
     Returns:
         The VM with the version of the image, and the addresses in subnets, that it gets.
@@ -290,7 +293,6 @@ def refuse_unknown(cursor: Any, spec: VmSpec, names: list[str], known_problems: 
         except Invalid as error:
             problems += error.problems
     problems += taken(cursor, networks)
-    there = images(cursor)
     # A clone hangs on its source, and needs no image to be there.
     chosen = spec.image if spec.source else image_names.choose(there, spec.image)
     if "image" in wrong or spec.source:
