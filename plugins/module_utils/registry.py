@@ -14,12 +14,14 @@ from . import registry_list as lists
 from . import registry_moves as moves
 from . import registry_nodes as nodes
 from . import registry_projects as projects
+from . import registry_reconcile as reconciling
 from . import registry_restore as restores
 from . import registry_rows as rows
 from . import registry_seeds as seeds
 from .errors import Conflict, NotFound, VirtfleetError
 from .field_reader import name_problem
 from .placement import refuse_without_room
+from .reconcile_plan import Finding, Seen, compare
 from .registry_cache import CacheSettings, NodeCache
 from .registry_catalog import RegistryCatalog
 from .registry_change import Change
@@ -365,6 +367,37 @@ class Registry(RegistryCatalog):
         """
         with self._transaction() as cursor:
             return history.of_name(cursor, name, limit)
+
+    def reconcile(self, seen: Seen, apply: bool, actor: str) -> tuple[list[Finding], list[str]]:
+        """Compare the registry with what was seen, and mend what can be mended.
+
+        Args:
+            seen: what the nodes said; what the cache says is read here.
+            apply: whether to write; in check mode nothing is written either way.
+
+        Returns:
+            The findings, and the ids of all VMs that the registry has.
+        """
+        with self._transaction(claiming=True) as cursor:
+            there = reconciling.all_rows(cursor)
+            found = compare(there, replace(seen, cache=self._cache.all()))
+            if apply:
+                reconciling.write(cursor, found, actor)
+            addresses = {node["name"]: node for node in nodes.with_use(cursor)}
+        if apply and not self._check:
+            self._mend_cache(found, there, addresses)
+        return found, [row["id"] for row in there]
+
+    def _mend_cache(
+        self, found: Sequence[Finding], there: Sequence[Mapping[str, Any]], addresses: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        moved = {finding.name: str(finding.changes["node"]) for finding in found if "node" in finding.changes}
+        stale = {finding.name: finding.cached for finding in found if finding.kind == "stale_cache"}
+        wanted = stale | moved
+        right = {name: {"name": node, "address": addresses[node]["address"]} for name, node in wanted.items() if node}
+        self._cache.remember(right)
+        for name in wanted.keys() - right.keys():
+            self._cache.forget(name)
 
     def location(self, name: str) -> tuple[dict[str, str], str]:
         """The node of a VM, and who knew: redis, or postgresql (then Redis is told).

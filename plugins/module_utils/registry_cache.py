@@ -51,6 +51,10 @@ class NodeCache:
             self._warn(f"Redis holds no node under {_key(name)}; PostgreSQL is asked")
             return None
 
+    def all(self) -> dict[str, str]:
+        """The name of the node of every VM that the cache knows, "" where it holds nothing of the kind."""
+        return self._redis(_get_all) or {}
+
     def remember(self, nodes: Mapping[str, Mapping[str, str]]) -> None:
         """The nodes of VMs by name, in one round trip."""
         if nodes:
@@ -86,6 +90,19 @@ def _set_all(cache: Any, nodes: Mapping[str, Mapping[str, str]]) -> None:
         for name, node in nodes.items():
             pipeline.set(_key(name), json.dumps(dict(node)))
         pipeline.execute()
+
+
+def _get_all(cache: Any) -> dict[str, str]:
+    keys = sorted(cache.scan_iter(match=_key("*"), count=1000))
+    values = cache.mget(keys) if keys else []
+    return {key.removeprefix(_key("")): _node_name(value) for key, value in zip(keys, values, strict=True)}
+
+
+def _node_name(value: str | None) -> str:
+    try:
+        return str(json.loads(value or "")["name"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _key(name: str) -> str:

@@ -333,7 +333,8 @@ def run_vm_info_module(module: AnsibleModule) -> None:
     names = module.params["names"]
     try:
         with Hypervisor(module.params["libvirt_uri"]) as hypervisor:
-            ours = {name: facts for name, facts in hypervisor.domains().items() if facts.owned_id}
+            domains = hypervisor.domains()
+            ours = {name: facts for name, facts in domains.items() if facts.owned_id}
             wanted = ours if names is None else {name: ours[name] for name in names if name in ours}
             vms: list[dict[str, Any]] = [
                 {"name": name, "id": facts.owned_id, "state": facts.state, "ip": hypervisor.address(name)}
@@ -343,7 +344,8 @@ def run_vm_info_module(module: AnsibleModule) -> None:
                 directory = read_node_config(module.params["node_config"]).console_log_dir
                 for vm in vms:
                     vm["console_log"] = console_tail(directory, vm["name"], module.params["console_lines"])
-            module.exit_json(changed=False, vms=vms, capacity=hypervisor.capacity())
+            foreign = sorted(domains.keys() - ours.keys())
+            module.exit_json(changed=False, vms=vms, foreign=foreign, capacity=hypervisor.capacity())
     except VirtfleetError as error:
         fail(module, error)
 

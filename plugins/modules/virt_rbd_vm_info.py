@@ -12,7 +12,7 @@ short_description: Read state and address of the VMs on a node
 version_added: 0.1.0
 description:
   - Asks libvirt on one node; the address comes from the DHCP lease, else from the guest agent.
-  - Domains that this collection did not make are left out.
+  - Of domains that this collection did not make only the names are reported.
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
 extends_documentation_fragment:
@@ -55,6 +55,11 @@ vms:
   type: list
   elements: dict
   sample: [{name: test-1, id: 6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11, state: running, ip: 192.168.122.122}]
+foreign:
+  description: The names of the domains that this collection did not make.
+  returned: success
+  type: list
+  elements: str
 capacity:
   description: What libvirt says the node has.
   returned: success

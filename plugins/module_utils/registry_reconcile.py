@@ -1,0 +1,36 @@
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the registry's transactions read and write to be what is there again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from . import registry_rows as rows
+from .reconcile_plan import Finding
+
+
+def all_rows(cursor: Any) -> list[dict[str, Any]]:
+    """Every VM that is not deleted, with whether it is leased, and whether it was made."""
+    cursor.execute(
+        f"""SELECT {rows.COLUMNS}, made, coalesce(lease_until >= now(), false) AS leased
+            FROM vm WHERE state <> 'deleted' ORDER BY name FOR UPDATE"""
+    )
+    return [dict(row) for row in cursor.fetchall()]
+
+
+def write(cursor: Any, findings: Iterable[Finding], actor: str) -> None:
+    """Write what mends the rows, and tell their history."""
+    for finding in findings:
+        if not finding.changes:
+            continue
+        cursor.execute(
+            """UPDATE vm SET node = coalesce(%(node)s, node), state = coalesce(%(state)s, state),
+                   ip = coalesce(%(ip)s::inet, ip), updated_at = now() WHERE id = %(id)s""",
+            {"node": None, "state": None, "ip": None, **finding.changes, "id": finding.vm_id},
+        )
+        detail = json.loads(json.dumps({"found": finding.kind, **finding.changes}))
+        rows.event(cursor, finding.vm_id, actor, "reconcile", detail)

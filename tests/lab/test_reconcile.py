@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What somebody did by hand past the registry is reported, and mended when that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .conftest import Lab
+
+NODE = "node-1"
+NAME, FOREIGN, ORPHAN = "rec-vm", "rec-foreign", "rec-orphan.root"
+OTHER_ID = "6a3e1d3c-6c0e-4b58-9c39-00000000dead"
+RBD = ["rbd", "--id", "libvirt", "--pool", "libvirt-pool"]
+DOMAIN = f"<domain type='qemu'><name>{FOREIGN}</name><memory unit='MiB'>64</memory><os><type>hvm</type></os></domain>"
+
+
+@pytest.fixture
+def edited(lab: Lab) -> Iterator[None]:
+    """A VM that was started by virsh, a domain that nobody asked for, and a volume of a VM that is nowhere."""
+    made = lab.play("playbooks/create_vm.yml", name=NAME, node=NODE, ram=64, disk=5, start=False)
+    assert made.ok, made.output
+    lab.on(NODE, "virsh", "start", NAME)
+    lab.on(NODE, "sh", "-c", "cat > /tmp/foreign.xml && virsh define /tmp/foreign.xml", stdin=DOMAIN)
+    lab.on(NODE, *RBD, "create", "--size", "8M", ORPHAN)
+    lab.on(NODE, *RBD, "image-meta", "set", ORPHAN, "virtfleet.vm_id", OTHER_ID)
+    try:
+        yield
+    finally:
+        lab.play("playbooks/delete_vm.yml", name=NAME, purge=True, force=True)
+        lab.on(NODE, "virsh", "undefine", FOREIGN)
+        lab.on(NODE, "sh", "-c", f"{' '.join(RBD)} rm {ORPHAN} || true")
+        lab.play("playbooks/purge_trash.yml", vm="rec-orphan", expired_only=False)
+
+
+def test_what_was_done_by_hand_is_reported_and_mended(lab: Lab, edited: None) -> None:
+    report = lab.play("playbooks/reconcile.yml", grace_hours=0)
+    assert report.ok and report.unchanged, report.output
+    print(report.output)
+    found = " ".join(report.output.split())
+    for words in (
+        f"{NAME} wrong_state is running, not stopped record state running",
+        f"{FOREIGN} unknown_domain on {NODE} was not made by virtfleet.cloud -",
+        f"{ORPHAN} orphaned_volume belongs to VM {OTHER_ID}, which is nowhere move to the trash",
+    ):
+        assert words in found, report.output
+    assert lab.sql(f"SELECT state FROM virtfleet.vm WHERE name = '{NAME}' AND state <> 'deleted'") == "stopped"
+    mended = lab.play("playbooks/reconcile.yml", grace_hours=0, apply=True)
+    assert mended.ok and not mended.unchanged, mended.output
+    assert lab.sql(f"SELECT state FROM virtfleet.vm WHERE name = '{NAME}' AND state <> 'deleted'") == "running"
+    names = lab.on(NODE, *RBD, "ls").split()
+    assert ORPHAN not in names and f"{NAME}.root" in names and "test-1.root" in names
+    assert ORPHAN in lab.on(NODE, *RBD, "trash", "ls")
+    again = lab.play("playbooks/reconcile.yml", grace_hours=0, apply=True)
+    assert again.ok and again.unchanged and FOREIGN in again.output, again.output
+
+
+def test_a_node_that_does_not_answer_is_left_out(lab: Lab, edited: None) -> None:
+    with lab.away("node-2"):
+        report = lab.play("playbooks/reconcile.yml", grace_hours=0, apply=True)
+    assert "node-2 did not answer; volumes were not looked at" in report.output, report.output
+    assert "missing_domain" not in report.output and ORPHAN not in report.output
