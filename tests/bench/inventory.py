@@ -66,12 +66,12 @@ def start(inventory: Path) -> float:
         os.environ
         | SETTINGS
         | {
-            "ANSIBLE_INVENTORY_PLUGINS": str(BENCH / "inventory"),
+            "ANSIBLE_INVENTORY_PLUGINS": str(BENCH / "fleet"),
             "ANSIBLE_INVENTORY_ENABLED": "virtfleet.cloud.vm_registry,from_memory",
             "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
         }
     )
-    command = ["ansible-playbook", "-i", str(inventory), str(BENCH / "inventory" / "nothing.yml")]
+    command = ["ansible-playbook", "-i", str(inventory), str(BENCH / "fleet" / "nothing.yml")]
     return timed(lambda: subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True))
 
 
