@@ -30,7 +30,7 @@ sys.path[:0] = [str(ROOT / "playbooks" / "collections"), str(ROOT / "tests" / "i
 
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Registry  # noqa: E402
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connection import Settings  # noqa: E402
-from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_request  # noqa: E402
+from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import VmSpec, parse_request  # noqa: E402
 from servers import PASSWORD, postgresql  # noqa: E402
 
 FLEET = """
@@ -104,7 +104,9 @@ def one_round(settings: Settings, folder: Path, count: int) -> dict[str, float]:
         page = {"project": "p7", "search": "vm-0"}
         seconds["a filtered page of 100"] = timed(lambda: opened.page(page, 100))
     seconds["a claim, with its connection"] = timed(lambda: claim(settings))
-    requests = [(parse_request({"name": f"many-{number}", "ram": 64}), []) for number in range(1000)]
+    requests: list[tuple[VmSpec, list[str]]] = [
+        (parse_request({"name": f"many-{number}", "ram": 64}), []) for number in range(1000)
+    ]
     with Registry(settings, print, check=True) as opened:
         seconds["1000 claims in one call"] = timed(lambda: opened.claim_many(requests, "bench", 60))
     return seconds
