@@ -256,7 +256,7 @@ def test_another_pool_holds_backups_as_a_directory_does(lab: Lab, tmp_path: Path
     while "full_quota" not in lab.on(NODE, "ceph", "osd", "pool", "ls", "detail"):
         assert time.monotonic() < deadline
         time.sleep(1)
-    is_refused(play(lab, "backup_vm", to=other_pool, backup="p3", kind="full"), f"Pool {OTHER} is full")
+    is_refused(play(lab, "backup_vm", to=other_pool, backup="p3", kind="full"), "has no room", f"in pool {OTHER}")
     assert set(bases(lab, tmp_path)) == {"backup-b6", "backup-p2"}
     assert listed(lab, tmp_path, other_pool) == {"p1": "full", "p2": "incremental"}
     is_refused(play(lab, "backup_vm", to=f"pool:{POOL}"), "would be lost with them")
