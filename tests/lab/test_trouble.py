@@ -26,6 +26,9 @@ def down(lab: Lab, host: str, *units: str) -> Iterator[None]:
         yield
     finally:
         lab.on(host, "systemctl", "start", *units)
+        if "libvirtd.service" in units:
+            # libvirtd starts pools by itself once after a boot, and not when it comes back.
+            lab.on(host, "sh", "-c", "virsh pool-info storagepool | grep -q running || virsh pool-start storagepool")
 
 
 @contextmanager

@@ -127,6 +127,7 @@ def test_libvirt_down(lab: Lab, vm: str, playbook: str, variables: dict[str, Any
         assert "libvirt at qemu:///system does not answer" in says(play(lab, playbook, **variables))
 
 
+@pytest.mark.slow
 def test_ceph_silent(lab: Lab, vm: str) -> None:
     with as_before(lab):
         with silent(lab, ceph(lab, "osd")):
@@ -206,6 +207,7 @@ def test_two_stops_and_a_delete_at_once(lab: Lab, vm: str) -> None:
     assert play(lab, "stop_vm").unchanged
 
 
+@pytest.mark.slow
 def test_a_qemu_that_hangs_loses_nothing(lab: Lab, vm: str) -> None:
     assert play(lab, "start_vm").ok
     pid = lab.on(NODE, "sh", "-c", f"cat /run/libvirt/qemu/{NAME}.pid").strip()
