@@ -138,6 +138,7 @@ def test_what_clones_hang_on_is_kept_and_named(lab: Lab, tmp_path: Path, source:
     assert content(lab, f"{CLONE}.data") == "old"
 
 
+@pytest.mark.slow
 def test_its_guest_has_the_files_and_an_identity_of_its_own(lab: Lab) -> None:
     """Its source runs meanwhile. At the end it is deleted while it is on its way down."""
     identity = "hostname; cat /etc/machine-id; cat /etc/ssh/ssh_host_ed25519_key.pub; cat /root/file; hostname -I"
