@@ -94,11 +94,13 @@ class Ceph:
         """Whether the pool takes no more data: its quota is used up, or an OSD is full. Writing would wait for room."""
         with as_our_errors("reading the state of the pool"):
             code, output, text = self._cluster.mon_command(
-                json.dumps({"prefix": "osd dump", "format": "json"}), b"", timeout=_CONNECT_SECONDS
+                json.dumps({"prefix": "osd pool ls", "detail": "detail", "format": "json"}),
+                b"",
+                timeout=_CONNECT_SECONDS,
             )
         if code != 0:
             raise Backend(f"Ceph does not describe its pools: {text}")
-        flags = [pool["flags_names"] for pool in json.loads(output)["pools"] if pool["pool_name"] == self.pool]
+        flags = [pool["flags_names"] for pool in json.loads(output) if pool["pool_name"] == self.pool]
         return "full" in flags[0].split(",")
 
     def refuse_full(self, outcome: str) -> None:

@@ -14,7 +14,7 @@ from .backup_storage import put_together
 from .ceph import Ceph, as_our_errors
 from .ceph_diff import remove_image
 from .ceph_image import NewImage
-from .errors import Backend, NotFound, VirtfleetError
+from .errors import NotFound, VirtfleetError
 from .field_reader import name_problem
 from .rbd_diff import CHUNK
 
@@ -40,8 +40,6 @@ class BackupPool:
     def __init__(self, ceph: Ceph) -> None:
         self._ceph = ceph
         self._ioctx = ceph.ioctx
-        # In a full pool what needs room then fails at once, instead of waiting for it, and removing still works.
-        self._ioctx.set_osdmap_full_try()
         self._rbd: Any = rbd.RBD()
 
     def vms(self) -> list[str]:
@@ -117,18 +115,14 @@ class BackupPool:
 
     @contextmanager
     def _doing(self, doing: str) -> Iterator[None]:
-        """Say that the pool is full, or not ours to write to, where that is what went wrong."""
+        """Say what helps where the pool is full, or not ours to write to."""
         try:
             with as_our_errors(f"{doing} in pool {self._ceph.pool}"):
                 yield
-        except Backend as error:
-            if self._ceph.pool_is_full():
-                raise VirtfleetError(
-                    "no_capacity",
-                    f"Pool {self._ceph.pool} is full",
-                    "Make room (remove_backup.yml, or keep of backup_vm.yml) and run again.",
-                ) from None
-            if "ermission" in error.message or "not permitted" in error.message:
+        except VirtfleetError as error:
+            if error.code == "no_capacity":
+                error.hint = "Make room (remove_backup.yml, or keep of backup_vm.yml) and run again."
+            elif "ermission" in error.message or "not permitted" in error.message:
                 error.hint = "Let the client use this pool (ceph_backup_pool of role ceph)."
             raise
 

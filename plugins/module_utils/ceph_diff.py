@@ -14,7 +14,7 @@ from typing import Any
 
 from .ceph import Ceph, as_our_errors, marks
 from .ceph_image import finish
-from .errors import Backend, VirtfleetError
+from .errors import VirtfleetError
 from .rbd_diff import CHUNK, Header, Piece, without_zeros
 from .restore_plan import SeenVolume
 
@@ -79,9 +79,7 @@ class VolumeDiffs:
             seed_sha256: the digest of the documents, where it is a seed.
         """
         making = f"{vm_id}.{volume}.restoring"
-        # In a full pool what needs room then fails at once, instead of waiting for it.
-        self._ioctx.set_osdmap_full_try()
-        with self._full_is_said(f"making volume {volume}"):
+        with as_our_errors(f"making volume {volume}"):
             remove_image(self._ioctx, making)
             self._rbd.create(self._ioctx, making, 0)
             try:
@@ -95,20 +93,6 @@ class VolumeDiffs:
                 with as_our_errors(f"removing {making}"):
                     remove_image(self._ioctx, making)
                 raise
-
-    @contextmanager
-    def _full_is_said(self, doing: str) -> Iterator[None]:
-        try:
-            with as_our_errors(doing):
-                yield
-        except Backend:
-            if self._ceph.pool_is_full():
-                raise VirtfleetError(
-                    "no_capacity",
-                    f"Pool {self._ceph.pool} is full",
-                    "Make room and run again.",
-                ) from None
-            raise
 
 
 class RestoredVolume:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,5 +31,4 @@ def write(cursor: Any, findings: Iterable[Finding], actor: str) -> None:
                    ip = coalesce(%(ip)s::inet, ip), updated_at = now() WHERE id = %(id)s""",
             {"node": None, "state": None, "ip": None, **finding.changes, "id": finding.vm_id},
         )
-        detail = json.loads(json.dumps({"found": finding.kind, **finding.changes}))
-        rows.event(cursor, finding.vm_id, actor, "reconcile", detail)
+        rows.event(cursor, finding.vm_id, actor, "reconcile", {"found": finding.kind, **finding.changes})

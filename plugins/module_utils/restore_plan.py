@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .backup_manifest import SEED, Manifest
-from .errors import Conflict, VirtfleetError
+from .errors import Conflict
+from .ownership import refuse_elsewhere
 from .plan_types import Plan, Step, VolumeFacts
 
 
@@ -51,10 +52,7 @@ def decide_restore(
     Raises:
         VirtfleetError: something else is there.
     """
-    if owner not in (None, wish.node):
-        raise VirtfleetError(
-            "in_use_elsewhere", f"VM {wish.name} belongs to node {owner}, not to {wish.node}", "Run this on its node."
-        )
+    refuse_elsewhere(wish.name, owner, wish.node)
     source = source_of(manifest)
     problems = [
         f"volume {name} is there and was not made from backup {source}"

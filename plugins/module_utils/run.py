@@ -88,7 +88,7 @@ class VmRun:
         """Read everything that the plan is decided by."""
         desired = self.desired
         domain = self.hypervisor.domain(desired.name)
-        makes = desired.build is not None and domain is None
+        build = desired.build if domain is None else None
         return Observed(
             domain=domain,
             trashed=self.trash.volumes(desired.name) if self.params["restore"] and domain is None else (),
@@ -97,8 +97,8 @@ class VmRun:
             seed=self.ceph.volume(desired.seed_volume),
             image=self.ceph.image(desired.build.image) if desired.build and not desired.build.source else None,
             owner=self.ceph.owner(desired.id),
-            links=self.hypervisor.links() if makes else frozenset(),
-            tags_vlans=makes and self.hypervisor.tags_vlans(),
+            links=self.hypervisor.links() if build else frozenset(),
+            tags_vlans=build is not None and build.vlans and self.hypervisor.tags_vlans(),
             unnamed=self.ceph.unnamed(desired.id) if desired.state == "absent" else (),
             snapshots=self._source_snapshots() if domain is None else (),
         )
