@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from ..module_utils.cloud_config import requested_cloud_config
 from ..module_utils.errors import Invalid
+from ..module_utils.reconcile_plan import told
 from ..module_utils.registry import Claim, Registry
 from ..module_utils.registry_rows import Record
 from ..module_utils.spec import VmSpec, read_request, with_flavor
@@ -59,8 +60,7 @@ class ActionModule(RegistryAction):
         "error": {"type": "dict"},
         "event": {"type": "str"},
         "detail": {"type": "dict"},
-        "observed": {"type": "list", "elements": "dict", "default": []},
-        "nodes_seen": {"type": "list", "elements": "str", "default": []},
+        "nodes": {"type": "dict", "default": {}},
     }
 
     def act(self, registry: Registry, arguments: dict[str, Any], actor: str) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class ActionModule(RegistryAction):
         if arguments["state"] == "forgotten":
             vm, change = registry.forget(name, lease, actor)
             return {"vm": vm} | change_result(change)
-        change = registry.refresh(arguments["observed"], arguments["nodes_seen"])
+        change = registry.refresh(told(arguments["nodes"]), actor)
         return {"names": sorted(change.after)} | change_result(change)
 
     def _claim(self, registry: Registry, arguments: dict[str, Any], actor: str) -> Claim:

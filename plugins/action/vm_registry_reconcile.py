@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..module_utils.reconcile_plan import Domain, Seen
+from ..module_utils.reconcile_plan import told
 from ..module_utils.registry import Registry
 from ..plugin_utils.registry_action import RegistryAction
 
@@ -23,17 +23,11 @@ class ActionModule(RegistryAction):
 
     def act(self, registry: Registry, arguments: dict[str, Any], actor: str) -> dict[str, Any]:
         """One transaction, and then the cache."""
-        nodes = arguments["nodes"]
-        domains = [
-            Domain(node, vm["name"], vm["id"], vm["state"], vm["ip"])
-            for node, told in nodes.items()
-            for vm in told["vms"]
-        ]
-        foreign = {node: told["foreign"] for node, told in nodes.items()}
-        found, ids = registry.reconcile(Seen(domains, foreign, arguments["silent"]), arguments["apply"], actor)
+        seen = told(arguments["nodes"], arguments["silent"])
+        found, ids = registry.reconcile(seen, arguments["apply"], actor)
         mended = [finding for finding in found if finding.action and arguments["apply"]]
         return {
             "changed": bool(mended),
             "findings": [finding.view() for finding in found],
-            "known_ids": sorted({*ids, *(domain.id for domain in domains)}),
+            "known_ids": sorted({*ids, *(domain.id for domain in seen.domains)}),
         }

@@ -29,7 +29,8 @@ class Finding:
     """One difference.
 
     Attributes:
-        kind: unknown_domain, missing_domain, wrong_node, wrong_state, half_made, stale_cache or missing_address.
+        kind: unknown_domain, missing_domain, wrong_node, wrong_state, half_made, stale_cache, missing_address or
+            wrong_address.
         action: what mends it, for people; "" where a person has to look.
         changes: what the row of the VM gets by that.
         vm_id: the VM that the row is of.
@@ -55,7 +56,7 @@ class Seen:
 
     Attributes:
         domains: of ours, on all nodes that answered.
-        foreign: the names of domains that are not ours, by node.
+        foreign: the names of domains that are not ours, by node that answered.
         silent: the nodes that did not answer.
         cache: the node of each name that the cache knows.
     """
@@ -64,6 +65,16 @@ class Seen:
     foreign: Mapping[str, Collection[str]] = field(default_factory=dict)
     silent: Collection[str] = ()
     cache: Mapping[str, str] = field(default_factory=dict)
+
+
+def told(nodes: Mapping[str, Mapping[str, Any]], silent: Collection[str] = ()) -> Seen:
+    """What module virt_rbd_vm_info returned on each node that answered, by its name."""
+    domains = [
+        Domain(node, vm["name"], vm["id"], vm["state"], vm["ip"])
+        for node, answer in nodes.items()
+        for vm in answer["vms"]
+    ]
+    return Seen(domains, {node: answer["foreign"] for node, answer in nodes.items()}, silent)
 
 
 def compare(rows: Sequence[Mapping[str, Any]], seen: Seen) -> list[Finding]:
@@ -95,8 +106,9 @@ def _row(row: Mapping[str, Any], domains: Sequence[Domain], seen: Seen) -> list[
     ]
     if here.state != row["state"]:
         found.append(_change(row, "wrong_state", f"is {here.state}, not {row['state']}", {"state": here.state}))
-    if row["ip"] is None and here.ip is not None:
-        found.append(_change(row, "missing_address", f"has {here.ip}", {"ip": here.ip}))
+    if here.ip not in (None, row["ip"]):
+        kind, instead = ("wrong_address", f", not {row['ip']}") if row["ip"] else ("missing_address", "")
+        found.append(_change(row, kind, f"has {here.ip}{instead}", {"ip": here.ip}))
     return found
 
 

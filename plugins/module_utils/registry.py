@@ -30,6 +30,8 @@ from .registry_nodes import Room
 from .registry_rows import Record
 from .spec import Source, VmSpec, changed_request, cloned_request, parse_request, read_request
 
+# What changes by itself, or by the guest, and is no sign of anything wrong.
+_REFRESHED = ("wrong_state", "missing_address", "wrong_address")
 _REFUSED_WHEN_PROTECTED = ("delete", "rollback")
 
 
@@ -321,31 +323,22 @@ class Registry(RegistryCatalog):
         self._cache.forget(name)
         return rows.shown(row) | {"state": "deleted"}, Change(rows.view(row), {})
 
-    def refresh(self, observed: Sequence[Mapping[str, Any]], nodes_seen: Sequence[str] = ()) -> Change:
-        """Write observed states and addresses where they differ; VMs that somebody is changing are left alone.
+    def refresh(self, seen: Seen, actor: str) -> Change:
+        """Write states and addresses that differ on the nodes that the VMs are recorded on; see reconcile for the rest.
 
-        Args:
-            nodes_seen: the nodes that answered. When they did is bookkeeping, and no change.
+        When the nodes answered is kept too, which is bookkeeping and no change.
         """
-        change = Change({}, {})
         with self._transaction() as cursor:
-            nodes.seen(cursor, nodes_seen)
-            for seen in observed:
-                cursor.execute(
-                    """UPDATE vm SET state = %(state)s, ip = coalesce(%(ip)s::inet, vm.ip), updated_at = now()
-                       FROM vm AS old
-                       WHERE vm.id = %(id)s AND old.id = vm.id AND vm.made
-                         AND vm.state NOT IN ('migrating', 'deleting', 'deleted')
-                         AND (vm.lease_until IS NULL OR vm.lease_until < now())
-                         AND (vm.state <> %(state)s OR vm.ip IS DISTINCT FROM coalesce(%(ip)s::inet, vm.ip))
-                       RETURNING vm.name, vm.state, host(vm.ip) AS ip, old.state AS old_state, host(old.ip) AS old_ip
-                    """,
-                    {"id": seen["id"], "state": seen["state"], "ip": seen["ip"]},
-                )
-                for row in cursor.fetchall():
-                    change.before[row["name"]] = {"state": row["old_state"], "ip": row["old_ip"]}
-                    change.after[row["name"]] = {"state": row["state"], "ip": row["ip"]}
-        return change
+            nodes.seen(cursor, list(seen.foreign))
+            there = reconciling.all_rows(cursor)
+            found = [finding for finding in compare(there, seen) if finding.kind in _REFRESHED]
+            reconciling.write(cursor, found, actor, "refresh")
+        before = {row["name"]: {"state": row["state"], "ip": row["ip"]} for row in there}
+        changed = {finding.name: before[finding.name] for finding in found}
+        after = {name: dict(values) for name, values in changed.items()}
+        for finding in found:
+            after[finding.name] |= finding.changes
+        return Change(changed, after)
 
     def vms(self, filters: Mapping[str, str | None]) -> list[dict[str, Any]]:
         """The VMs that match every filter that is not None, by name; see registry_list.listed."""
@@ -382,7 +375,7 @@ class Registry(RegistryCatalog):
             there = reconciling.all_rows(cursor)
             found = compare(there, replace(seen, cache=self._cache.all()))
             if apply:
-                reconciling.write(cursor, found, actor)
+                reconciling.write(cursor, found, actor, "reconcile")
             addresses = {node["name"]: node for node in nodes.with_use(cursor)}
         if apply and not self._check:
             self._mend_cache(found, there, addresses)

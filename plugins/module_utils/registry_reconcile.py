@@ -21,8 +21,8 @@ def all_rows(cursor: Any) -> list[dict[str, Any]]:
     return [dict(row) for row in cursor.fetchall()]
 
 
-def write(cursor: Any, findings: Iterable[Finding], actor: str) -> None:
-    """Write what mends the rows, and tell their history."""
+def write(cursor: Any, findings: Iterable[Finding], actor: str, action: str) -> None:
+    """Write what mends the rows, and tell their history that this action did."""
     for finding in findings:
         if not finding.changes:
             continue
@@ -31,4 +31,4 @@ def write(cursor: Any, findings: Iterable[Finding], actor: str) -> None:
                    ip = coalesce(%(ip)s::inet, ip), updated_at = now() WHERE id = %(id)s""",
             {"node": None, "state": None, "ip": None, **finding.changes, "id": finding.vm_id},
         )
-        rows.event(cursor, finding.vm_id, actor, "reconcile", {"found": finding.kind, **finding.changes})
+        rows.event(cursor, finding.vm_id, actor, action, {"found": finding.kind, **finding.changes})

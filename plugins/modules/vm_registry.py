@@ -25,7 +25,7 @@ attributes:
     description: The VM before and after, without what is drawn by lot (id, MAC); the same in check mode and in a run.
 options:
   state:
-    description: What to do. V(refreshed) writes observed states and addresses where they differ.
+    description: What to do. V(refreshed) writes states and addresses that differ on the nodes.
     type: str
     choices: [claimed, recorded, forgotten, refreshed]
     required: true
@@ -112,16 +112,10 @@ options:
   detail:
     description: With O(event), what else is to be known of it.
     type: dict
-  observed:
-    description: With O(state=refreshed), what M(virtfleet.cloud.virt_rbd_vm_info) returned as C(vms).
-    type: list
-    elements: dict
-    default: []
-  nodes_seen:
-    description: With O(state=refreshed), the nodes that answered. That they did is no change.
-    type: list
-    elements: str
-    default: []
+  nodes:
+    description: With O(state=refreshed), what M(virtfleet.cloud.virt_rbd_vm_info) returned, by the node that it ran on.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""

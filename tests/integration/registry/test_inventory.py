@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Backend
+from ansible_collections.virtfleet.cloud.plugins.module_utils.reconcile_plan import Domain, Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Registry
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connection import Settings
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
@@ -85,7 +86,8 @@ def fleet(registry: Registry) -> Registry:
         name = request["name"]
         claim = registry.claim_new(parse_request(request), "ann@desk", 60)
         registry.record(Record(name, claim.lease or "", "running" if name == "web-1" else "stopped"), "ann@desk")
-    registry.refresh([{"id": registry.vms({"name": "web-1"})[0]["id"], "state": "running", "ip": "192.0.2.7"}])
+    (web,) = registry.vms({"name": "web-1"})
+    registry.refresh(Seen([Domain("n1", "web-1", web["id"], "running", "192.0.2.7")]), "timer")
     return registry
 
 

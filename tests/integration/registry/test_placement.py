@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Conflict, Invalid, VirtfleetError
+from ansible_collections.virtfleet.cloud.plugins.module_utils.reconcile_plan import Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Registry
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_request
@@ -127,8 +128,8 @@ def test_capacity_is_given_out_as_often_as_a_node_says(registry: Registry) -> No
 
 def test_nodes_with_what_is_used_of_them(registry: Registry) -> None:
     make(registry, "a", node="n1", cpu=2)
-    registry.refresh([], ["n1"])
-    assert not registry.refresh([], ["n1"]).changed
+    for _time in range(2):
+        assert not registry.refresh(Seen(foreign={"n1": []}), "timer").changed
     nodes = {node["name"]: node for node in registry.nodes()}
     assert [nodes["n1"][key] for key in ("vms", "used_vcpus", "used_memory_mib")] == [1, 2, 256]
     assert nodes["n1"]["seen_at"] is not None and nodes["n2"]["seen_at"] is None

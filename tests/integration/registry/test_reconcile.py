@@ -72,3 +72,14 @@ def test_check_mode_mends_nothing(registry: Registry, settings: Settings, sql: S
     with Registry(settings, pytest.fail, check=True) as checking:
         assert kinds(checking, seen, apply=True) == [("a", "wrong_state")]
     assert sql("SELECT state FROM vm") == [("running",)]
+
+
+def test_a_refresh_writes_what_changes_by_itself_and_tells_it(registry: Registry, sql: Sql) -> None:
+    ids = {name: make(registry, name, "n1") for name in ("a", "b")}
+    for ip, state in (("192.0.2.7", "running"), ("192.0.2.8", "suspended")):
+        seen = Seen([Domain("n1", "a", ids["a"], state, ip), Domain("n2", "b", ids["b"], "stopped", None)])
+        assert registry.refresh(seen, "timer").after == {"a": {"state": state, "ip": ip}}
+    # One that is on another node than recorded is left to reconcile.
+    assert sql("SELECT node, state FROM vm WHERE name = 'b'") == [("n1", "running")]
+    found = sql("SELECT detail->>'found' FROM event WHERE action = 'refresh' ORDER BY id")
+    assert found == [("missing_address",), ("wrong_address",), ("wrong_state",)]

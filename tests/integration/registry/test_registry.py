@@ -16,6 +16,7 @@ import pytest
 import redis
 from ansible_collections.virtfleet.cloud.plugins.module_utils import registry_connection
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import VirtfleetError
+from ansible_collections.virtfleet.cloud.plugins.module_utils.reconcile_plan import Domain, Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Claim, Registry
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connection import Settings
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
@@ -168,10 +169,15 @@ def test_a_protected_vm_refuses_delete(registry: Registry, sql: Sql) -> None:
 def test_refresh_leaves_leased_rows_alone(registry: Registry, sql: Sql) -> None:
     free, leased = _made(registry, "free"), _made(registry, "leased")
     registry.claim_existing("leased", "stop", "ann@desk", 60)
-    seen = [{"id": claim.vm["id"], "state": "running", "ip": "192.168.131.9"} for claim in (free, leased)]
-    assert registry.refresh(seen).after == {"free": {"state": "running", "ip": "192.168.131.9"}}
+    seen = Seen(
+        [
+            Domain(claim.node["name"], claim.vm["name"], claim.vm["id"], "running", "192.168.131.9")
+            for claim in (free, leased)
+        ]
+    )
+    assert registry.refresh(seen, "timer").after == {"free": {"state": "running", "ip": "192.168.131.9"}}
     before = sql("SELECT xmin::text FROM vm ORDER BY name")
-    assert not registry.refresh(seen).changed
+    assert not registry.refresh(seen, "timer").changed
     assert sql("SELECT xmin::text FROM vm ORDER BY name") == before
 
 
@@ -284,7 +290,8 @@ def test_a_delete_that_was_cut_off_can_only_be_finished(registry: Registry, sql:
         with pytest.raises(VirtfleetError, match="half-deleted") as caught:
             another()
         assert caught.value.code == "conflict"
-    assert not registry.refresh([{"id": claim.vm["id"], "state": "running", "ip": None}]).changed
+    still = Seen([Domain(claim.node["name"], "test-1", claim.vm["id"], "running", None)])
+    assert not registry.refresh(still, "timer").changed
     gone = registry.claim_existing("test-1", "delete", "bob@desk", 60)
     registry.forget("test-1", gone.lease or "", "bob@desk")
     assert registry.vms({}) == []

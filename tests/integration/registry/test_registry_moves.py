@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import VirtfleetError
+from ansible_collections.virtfleet.cloud.plugins.module_utils.reconcile_plan import Domain, Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Claim, Registry
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_request
@@ -93,7 +94,7 @@ def test_a_move_that_was_cut_off_is_continued_or_given_up_and_nothing_else(regis
     for intent in ("stop", "delete"):
         with pytest.raises(VirtfleetError, match="half-way from n1 to n2"):
             registry.claim_existing("test-1", intent, ACTOR, 60)
-    registry.refresh([{"id": sql("SELECT id::text FROM vm")[0][0], "state": "running", "ip": None}])
+    registry.refresh(Seen([Domain("n1", "test-1", sql("SELECT id::text FROM vm")[0][0], "running", None)]), ACTOR)
     assert sql("SELECT state FROM vm") == [("migrating",)]
     claim = _claim(registry)
     assert claim.resume and (claim.target or {})["name"] == "n2"

@@ -30,6 +30,7 @@ def found(row: dict[str, Any] | None = None, **seen: Any) -> list[tuple[str, str
         ({}, {"domains": [HERE], "cache": {"a": "n1"}}, []),
         ({"state": "stopped"}, {"domains": [HERE]}, [("wrong_state", "a", "record state running")]),
         ({"ip": None}, {"domains": [HERE]}, [("missing_address", "a", "record ip 192.0.2.1")]),
+        ({"ip": "192.0.2.9"}, {"domains": [HERE]}, [("wrong_address", "a", "record ip 192.0.2.1")]),
         ({"node": "n2"}, {"domains": [HERE]}, [("wrong_node", "a", "record node n1, state running")]),
         ({}, {}, [("missing_domain", "a", "")]),
         ({}, {"silent": ["n1"]}, []),
