@@ -454,7 +454,7 @@ class _NewClaims:
             )
         if row["made"]:
             return _nothing_to_do(self._cursor, row)
-        rows.refuse_other_seed(row, spec)
+        seeds.refuse_other(row, spec)
         lease = rows.take_lease(self._cursor, row["id"], self._actor, self._lease_seconds, "creating")
         rows.event(self._cursor, row["id"], self._actor, "create", {"resumed": True})
         return _claimed(self._cursor, spec.name, lease, row, resume=True)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from . import registry_nics as nics
 from . import registry_rows as rows
 from .errors import Conflict, Invalid
 from .registry_nodes import Room
@@ -24,7 +25,7 @@ _COLUMNS = ("project", "node", "memory_mib", "vcpus", "disk_gib", "image", "mac"
 def request_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """What create_vm.yml would have to be given to make this VM anywhere, without user-data."""
     seed = {name: row["spec"].get(name) for name in ("guest_user", "ssh_authorized_keys")}
-    return rows.as_request(row) | seed | {"node": None, "networks": rows.shown(row)["networks"]}
+    return rows.as_request(row) | seed | {"node": None, "networks": nics.of_row(row)}
 
 
 def is_restoring(row: Mapping[str, Any]) -> bool:
@@ -81,7 +82,7 @@ def begin(cursor: Any, name: str, source: Mapping[str, Any], node: str | None, a
     spec = parse_request(request)
     target = _choose(cursor, spec)
     old = _deleted(cursor, vm)
-    taken = rows.taken(cursor, spec.networks)
+    taken = nics.taken(cursor, spec.networks)
     if taken:
         raise Conflict(f"VM {name} cannot be what it was", "Restore under another name (as=NAME).", taken)
     if old is None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import image_names
+from . import registry_nics as nics
+from . import registry_seeds as seeds
 from . import registry_subnets as subnets
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
 from .field_reader import FieldReader
@@ -83,8 +85,8 @@ def deleted(cursor: Any, name: str) -> dict[str, Any] | None:
 def bring_back(cursor: Any, row: Mapping[str, Any], node: str) -> None:
     """A deleted VM holds its name and room again, on a node; its volumes are still to follow until it is recorded."""
     cursor.execute(
-        """UPDATE vm SET state = 'stopped', node = %s, spec = spec || '{"restoring": true}', updated_at = now(),
-               ip = split_part(spec #>> '{networks,0,address}', '/', 1)::inet WHERE id = %s""",
+        f"""UPDATE vm SET state = 'stopped', node = %s, spec = spec || '{{"restoring": true}}', updated_at = now(),
+               ip = {nics.STATIC_IP} WHERE id = %s""",
         (node, row["id"]),
     )
 
@@ -131,13 +133,12 @@ def refuse_half_deleted(row: Mapping[str, Any]) -> None:
 def write_record(cursor: Any, vm_id: str, record: Record) -> None:
     """Write what became of a VM, and give its lease back. Without an error it was made, and nothing is to follow."""
     cursor.execute(
-        """UPDATE vm SET state = coalesce(%(state)s, state), made = made OR %(done)s, step = %(step)s,
+        f"""UPDATE vm SET state = coalesce(%(state)s, state), made = made OR %(done)s, step = %(step)s,
                error = %(error)s, node = coalesce(%(node)s, node),
-               ip = CASE WHEN %(address_kept)s THEN ip
-                         ELSE split_part(spec #>> '{networks,0,address}', '/', 1)::inet END,
+               ip = CASE WHEN %(address_kept)s THEN ip ELSE {nics.STATIC_IP} END,
                spec = spec - CASE WHEN %(done)s THEN 'restoring' ELSE '' END
                            - CASE coalesce(%(state)s, state) WHEN 'migrating' THEN '' ELSE 'moving_to' END
-                           || CASE WHEN %(snapshot)s::text IS NULL THEN '{}' ELSE jsonb_build_object('source',
+                           || CASE WHEN %(snapshot)s::text IS NULL THEN '{{}}' ELSE jsonb_build_object('source',
                                   spec->'source' || jsonb_build_object('snapshot', %(snapshot)s::text)) END,
                lease_by = NULL, lease_until = NULL, updated_at = now() WHERE id = %(id)s""",
         {
@@ -188,7 +189,7 @@ def differences(row: Mapping[str, Any], spec: VmSpec) -> list[str]:
         "disks": ("disks", [disk.as_dict() for disk in spec.disks]),
         "anti_affinity": ("anti_affinity", spec.placement.anti_affinity),
         "node_labels": ("node_labels", dict(spec.placement.labels)),
-        "networks": ("networks", _as_given(spec.nics, shown(row)["networks"])),
+        "networks": ("networks", nics.as_given(spec.nics, nics.of_row(row))),
         "protected": ("protected", spec.protected),
     }
     there = shown(row)
@@ -197,20 +198,7 @@ def differences(row: Mapping[str, Any], spec: VmSpec) -> list[str]:
         for name, (column, value) in wanted.items()
         if name in spec.given and there[column] != value and not (name == "image" and _is_version(row, spec))
     ]
-    return found + [f"{name} differs" for name in _other_seed_fields(row, spec) if name in spec.given]
-
-
-def _as_given(wanted: tuple[Nic, ...], there: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The interfaces that are wanted, as they are where something was left open."""
-    open_still: list[Mapping[str, Any]] = [{}] * len(wanted)
-    return [_one_as_given(nic, has) for nic, has in zip(wanted, [*there, *open_still], strict=False)]
-
-
-def _one_as_given(nic: Nic, there: Mapping[str, Any]) -> dict[str, Any]:
-    given = nic.as_dict()
-    if nic.subnet is not None and nic.ip is not None and nic.ip == str(there.get("address")).partition("/")[0]:
-        del given["address"]  # Its prefix length is that of the subnet.
-    return {**there, **given}
+    return found + [f"{name} differs" for name in seeds.other_fields(row, spec) if name in spec.given]
 
 
 def other_source(row: Mapping[str, Any], spec: VmSpec) -> list[str]:
@@ -244,26 +232,6 @@ def _is_version(row: Mapping[str, Any], spec: VmSpec) -> bool:
     return image_names.split(row["image"])[0] == spec.image
 
 
-def _other_seed_fields(row: Mapping[str, Any], spec: VmSpec) -> list[str]:
-    wanted = _seed_request(spec)
-    fields = {
-        "user_data": "user_data_sha256", "ssh_authorized_keys": "ssh_authorized_keys", "guest_user": "guest_user",
-    }  # fmt: skip
-    before = {"guest_user": DEFAULTS["guest_user"], **row["spec"]}
-    return [name for name, key in fields.items() if before.get(key) != wanted[key]]
-
-
-def refuse_other_seed(row: Mapping[str, Any], spec: VmSpec) -> None:
-    """A half-made VM is finished with what it was asked for with: the registry does not hold user-data to go on by."""
-    problems = [f"{name} was given then, and is not now" for name in _other_seed_fields(row, spec)]
-    if problems:
-        raise Conflict(
-            f"VM {spec.name} is half-made and was asked for with another seed",
-            "Give the same again, or delete it (delete_vm.yml) and begin anew.",
-            problems,
-        )
-
-
 def images(cursor: Any) -> dict[str, int]:
     """The size in GiB of every image."""
     cursor.execute("SELECT name, size_gib FROM image ORDER BY name")
@@ -292,7 +260,7 @@ def refuse_unknown(
             networks = subnets.connect(cursor, spec.networks)
         except Invalid as error:
             problems += error.problems
-    problems += taken(cursor, networks)
+    problems += nics.taken(cursor, networks)
     # A clone hangs on its source, and needs no image to be there.
     chosen = spec.image if spec.source else image_names.choose(there, spec.image)
     if "image" in wrong or spec.source:
@@ -306,30 +274,13 @@ def refuse_unknown(
     return replace(spec, image=chosen, networks=networks)
 
 
-def taken(cursor: Any, nics: Sequence[Nic]) -> list[str]:
-    """What of the MAC and static addresses of these interfaces another VM has."""
-    macs = {nic.mac for nic in nics if nic.mac}
-    addresses = {(nic.link, nic.vlan, nic.ip) for nic in nics if nic.ip}
-    if not macs and not addresses:
-        return []
-    cursor.execute(f"SELECT {COLUMNS} FROM vm WHERE state <> 'deleted' ORDER BY name")
-    problems = []
-    for row in cursor.fetchall():
-        for nic in parse_nics(shown(row)["networks"]):
-            if nic.mac in macs:
-                problems.append(f"networks: mac {nic.mac} is that of VM {row['name']}")
-            if (nic.link, nic.vlan, nic.ip) in addresses:
-                problems.append(f"networks: address {nic.ip} is that of VM {row['name']}")
-    return problems
-
-
 def refuse_taken(cursor: Any, row: Mapping[str, Any]) -> None:
     """Refuse to bring a VM back whose MAC or static address another one has by now.
 
     Raises:
         Conflict: with all of these.
     """
-    problems = taken(cursor, parse_nics(shown(row)["networks"]))
+    problems = nics.taken(cursor, parse_nics(nics.of_row(row)))
     if problems:
         raise Conflict(f"VM {row['name']} cannot come back as it was", "Delete or change the others first.", problems)
 
@@ -342,7 +293,7 @@ def insert(
     Args:
         vm_id: the id of one that was before; a new one draws its own.
     """
-    nics = [replace(nic, mac=nic.mac or _free_mac(cursor)) for nic in spec.nics]
+    networks = nics.with_macs(cursor, spec.nics)
     row: dict[str, Any] = {
         "id": vm_id or str(uuid.uuid4()),
         "name": spec.name,
@@ -353,11 +304,11 @@ def insert(
         "vcpus": spec.vcpus,
         "disk_gib": spec.disk_gib,
         "image": spec.image,
-        "mac": nics[0].mac,
-        "ip": nics[0].ip,
+        "mac": networks[0].mac,
+        "ip": networks[0].ip,
         "tags": list(spec.tags),
         "protected": spec.protected,
-        "spec": json.dumps(_seed_request(spec) | _growable(spec) | _networks(nics) | _placement(spec) | _source(spec)),
+        "spec": json.dumps(_spec(spec, networks)),
         "lease_by": _lease(actor),
     }
     columns, values = ", ".join(row), ", ".join(f"%({column})s" for column in row)
@@ -371,26 +322,15 @@ def insert(
     return made, row["lease_by"]
 
 
-def _seed_request(spec: VmSpec) -> dict[str, Any]:
-    """What the user asked of the seed; of user-data only the digest, as it may hold secrets."""
-    return {
-        "user_data_sha256": spec.user_data_sha256,
-        "ssh_authorized_keys": list(spec.ssh_authorized_keys),
-        "guest_user": spec.guest_user,
-    }
+def _spec(spec: VmSpec, networks: Sequence[Nic]) -> dict[str, Any]:
+    """What of a VM has no column of its own."""
+    placement = {"placement": spec.placement.as_request()}
+    connected = {"networks": [nic.as_dict() for nic in networks]}
+    return seeds.as_kept(spec) | _growable(spec) | connected | placement | _source(spec)
 
 
 def _source(spec: VmSpec) -> dict[str, Any]:
     return {"source": spec.source.as_dict()} if spec.source else {}
-
-
-def _placement(spec: VmSpec) -> dict[str, Any]:
-    return {"placement": spec.placement.as_request()}
-
-
-def _networks(nics: Sequence[Nic]) -> dict[str, Any]:
-    """What the VM is connected to, each with its MAC."""
-    return {"networks": [nic.as_dict() for nic in nics]}
 
 
 def _growable(spec: VmSpec) -> dict[str, Any]:
@@ -446,16 +386,6 @@ def refuse_half_made(row: Mapping[str, Any]) -> None:
         raise Conflict(f"VM {row['name']} is half-made", "Finish that first: create_vm.yml or clone_vm.yml, as before.")
 
 
-def _free_mac(cursor: Any) -> str:
-    """A random MAC with QEMU's prefix that no VM has; the unique index would refuse it otherwise."""
-    while True:
-        mac = "52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
-        # Of deleted ones too, which can come back.
-        cursor.execute("SELECT 1 FROM vm WHERE mac = %s OR spec->'networks' @> %s", (mac, json.dumps([{"mac": mac}])))
-        if cursor.fetchone() is None:
-            return mac
-
-
 def event(cursor: Any, vm_id: str, actor: str, action: str, detail: Mapping[str, Any]) -> None:
     """Add to what happened to a VM; it can never be changed again."""
     cursor.execute(
@@ -488,7 +418,7 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
         "memory_max_mib": row["spec"].get("memory_max_mib", row["memory_mib"]),
         "vcpus_max": row["spec"].get("vcpus_max", row["vcpus"]),
         "disks": row["spec"].get("disks", []),
-        "networks": row["spec"].get("networks", [{"mac": row["mac"]}]),
+        "networks": nics.of_row(row),
     }
     asked = row["spec"].get("placement", {})
     placement = {"anti_affinity": asked.get("anti_affinity"), "node_labels": asked.get("node_labels") or {}}
