@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from . import registry_history as history
@@ -18,13 +18,14 @@ from . import registry_reconcile as reconciling
 from . import registry_restore as restores
 from . import registry_rows as rows
 from . import registry_seeds as seeds
-from .errors import Conflict, NotFound, VirtfleetError
+from .errors import NotFound, VirtfleetError
 from .field_reader import name_problem
 from .placement import refuse_without_room
 from .reconcile_plan import Finding, Seen, compare
 from .registry_cache import CacheSettings, NodeCache
 from .registry_catalog import RegistryCatalog
 from .registry_change import Change
+from .registry_claims import Claim, NewClaims, claimed, nothing_to_do
 from .registry_connection import Settings
 from .registry_nodes import Room
 from .registry_rows import Record
@@ -33,23 +34,6 @@ from .spec import Source, VmSpec, changed_request, cloned_request, parse_request
 # What changes by itself, or by the guest, and is no sign of anything wrong.
 _REFRESHED = ("wrong_state", "missing_address", "wrong_address")
 _REFUSED_WHEN_PROTECTED = ("delete", "rollback")
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A VM that is reserved for the caller. `needed` is False where there is nothing to do; then there is no lease.
-
-    `target` is the node that it moves to, `request` what create_vm.yml would have to be given to make it.
-    """
-
-    vm: dict[str, Any]
-    node: dict[str, str]
-    needed: bool
-    change: Change
-    resume: bool = False
-    lease: str | None = None
-    target: dict[str, str] | None = None
-    request: dict[str, Any] | None = None
 
 
 class Registry(RegistryCatalog):
@@ -79,7 +63,7 @@ class Registry(RegistryCatalog):
         """
         with self._transaction(claiming=True) as cursor:
             with Room(cursor) as room:
-                return _NewClaims(cursor, room, actor, lease_seconds).claim(spec, problems)
+                return NewClaims(cursor, room, actor, lease_seconds).claim(spec, problems)
 
     def claim_clone(
         self, request: Mapping[str, Any], actor: str, lease_seconds: int, problems: Sequence[str] = ()
@@ -106,7 +90,7 @@ class Registry(RegistryCatalog):
             spec = replace(spec, source=Source(str(source), origin["id"] if origin else "", snapshot))
             known = [problem for problem in [*found, *unreadable] if problem]
             with Room(cursor) as room:
-                return _NewClaims(cursor, room, actor, lease_seconds).claim(spec, known)
+                return NewClaims(cursor, room, actor, lease_seconds).claim(spec, known)
 
     def claim_many(
         self, requests: Sequence[tuple[VmSpec, Sequence[str]]], actor: str, lease_seconds: int
@@ -115,7 +99,7 @@ class Registry(RegistryCatalog):
         claims, refused = [], {}
         with self._transaction(claiming=True) as cursor:
             with Room(cursor) as room:
-                new = _NewClaims(cursor, room, actor, lease_seconds)
+                new = NewClaims(cursor, room, actor, lease_seconds)
                 for spec, problems in requests:
                     try:
                         claims.append(new.claim(spec, problems))
@@ -145,7 +129,7 @@ class Registry(RegistryCatalog):
                 raise VirtfleetError("needs_consent", f"VM {name} is protected", "Take the protection away first.")
             state = "deleting" if intent == "delete" else row["state"]
             lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, state)
-            return _claimed(cursor, name, lease, row)
+            return claimed(cursor, name, lease, row)
 
     def claim_deleted(self, name: str, actor: str, lease_seconds: int) -> Claim:
         """Take a VM that was deleted back into the registry, on a node with room, to bring its volumes back.
@@ -162,7 +146,7 @@ class Registry(RegistryCatalog):
                 rows.refuse_half_deleted(there)
                 restores.refuse_half_restored(there)
                 if not there["spec"].get("restoring"):
-                    return _nothing_to_do(cursor, there)
+                    return nothing_to_do(cursor, there)
             row = there or rows.deleted(cursor, name)
             if row is None:
                 raise NotFound(f"No VM {name!r} was deleted", "purge_trash.yml --check shows what is in the trash.")
@@ -174,7 +158,7 @@ class Registry(RegistryCatalog):
                     rows.bring_back(cursor, row, room.choose(spec))
                 rows.event(cursor, row["id"], actor, "undelete", {})
             lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, "stopped")
-            return _claimed(cursor, name, lease, row, resume=there is not None)
+            return claimed(cursor, name, lease, row, resume=there is not None)
 
     def claim_restored(
         self, name: str, source: Mapping[str, Any], node: str | None, actor: str, lease_seconds: int
@@ -194,11 +178,11 @@ class Registry(RegistryCatalog):
             there = rows.find(cursor, name)
             if there is None:
                 lease = restores.begin(cursor, name, source, node, actor, lease_seconds)
-                return _claimed(cursor, name, lease, {})
+                return claimed(cursor, name, lease, {})
             rows.refuse_leased(there)
             restores.continued(there, source["backup"])
             lease = rows.take_lease(cursor, there["id"], actor, lease_seconds, there["state"])
-            return _claimed(cursor, name, lease, there, resume=True)
+            return claimed(cursor, name, lease, there, resume=True)
 
     def claim_change(self, name: str, request: Mapping[str, Any], actor: str, lease_seconds: int) -> Claim:
         """Give a VM that is there other sizes, data disks or protection, and take its lease for doing it.
@@ -224,7 +208,7 @@ class Registry(RegistryCatalog):
             projects.refuse_over_quota(cursor, spec, row)
             rows.change(cursor, row, spec)
             lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, row["state"])
-            claim = _claimed(cursor, name, lease, row)
+            claim = claimed(cursor, name, lease, row)
             if claim.change.changed:
                 rows.event(cursor, row["id"], actor, "change", claim.change.difference())
             return claim
@@ -250,7 +234,7 @@ class Registry(RegistryCatalog):
             rows.refuse_half_moved(row)
             seeds.write(cursor, row, spec, default_keys)
             lease = rows.take_lease(cursor, row["id"], actor, lease_seconds, row["state"])
-            claim = _claimed(cursor, spec.name, lease, row)
+            claim = claimed(cursor, spec.name, lease, row)
             if claim.change.changed:
                 rows.event(cursor, row["id"], actor, "reseed", claim.change.difference())
             return claim
@@ -274,9 +258,9 @@ class Registry(RegistryCatalog):
             rows.refuse_half_deleted(row)
             target = rows.node(cursor, moves.target(cursor, row, node))
             if target["name"] == row["node"] and not moves.is_moving(row):
-                return replace(_nothing_to_do(cursor, row), target=target)
+                return replace(nothing_to_do(cursor, row), target=target)
             lease = moves.begin(cursor, row, target["name"], actor, lease_seconds)
-            return replace(_claimed(cursor, name, lease, row, resume=moves.is_moving(row)), target=target)
+            return replace(claimed(cursor, name, lease, row, resume=moves.is_moving(row)), target=target)
 
     def record(self, record: Record, actor: str) -> tuple[dict[str, Any], Change]:
         """Write what became of the VM and give its lease back; then tell the cache."""
@@ -405,56 +389,3 @@ class Registry(RegistryCatalog):
             node = rows.node(cursor, rows.existing(cursor, name)["node"])
         self._cache.remember({name: node})
         return node, "postgresql"
-
-
-def _claimed(cursor: Any, name: str, lease: str, before: Mapping[str, Any], resume: bool = False) -> Claim:
-    row = rows.existing(cursor, name)
-    change = Change(rows.view(before) if before else {}, rows.view(row))
-    request = restores.request_of(row)
-    return Claim(rows.shown(row), rows.node(cursor, row["node"]), True, change, resume, lease, request=request)
-
-
-def _nothing_to_do(cursor: Any, row: Mapping[str, Any]) -> Claim:
-    same = Change(rows.view(row), rows.view(row))
-    return Claim(rows.shown(row), rows.node(cursor, row["node"]), needed=False, change=same)
-
-
-class _NewClaims:
-    """Claims of new VMs in one transaction; what is the same for all of them is read once."""
-
-    def __init__(self, cursor: Any, room: Room, actor: str, lease_seconds: int) -> None:
-        self._cursor = cursor
-        self._room = room
-        self._actor = actor
-        self._lease_seconds = lease_seconds
-        self._images = rows.images(cursor)
-        self._quotas = projects.quotas(cursor)
-
-    def claim(self, spec: VmSpec, problems: Sequence[str]) -> Claim:
-        """Reads and refuses first, so that a refusal leaves nothing written."""
-        cursor, room = self._cursor, self._room
-        there = None if problems else rows.find(cursor, spec.name)
-        if there is not None:
-            return self._claim_again(there, spec)
-        spec = rows.refuse_unknown(cursor, spec, room.names, self._images, problems)
-        projects.refuse_over_quota(cursor, spec, known=self._quotas)
-        row, lease = rows.insert(cursor, spec, room.choose(spec), self._actor, self._lease_seconds)
-        return Claim(rows.shown(row), room.node(row["node"]), True, Change({}, rows.view(row)), lease=lease)
-
-    def _claim_again(self, row: dict[str, Any], spec: VmSpec) -> Claim:
-        rows.refuse_leased(row)
-        rows.refuse_half_deleted(row)
-        differences = rows.other_source(row, spec) + rows.differences(row, spec)
-        if differences:
-            raise Conflict(
-                f"VM {spec.name} is there and differs from what was asked for",
-                "Leave these values out to keep it as it is, change them by resize_vm.yml, attach_disk.yml or"
-                " reseed_vm.yml, or choose another name.",
-                differences,
-            )
-        if row["made"]:
-            return _nothing_to_do(self._cursor, row)
-        seeds.refuse_other(row, spec)
-        lease = rows.take_lease(self._cursor, row["id"], self._actor, self._lease_seconds, "creating")
-        rows.event(self._cursor, row["id"], self._actor, "create", {"resumed": True})
-        return _claimed(self._cursor, spec.name, lease, row, resume=True)

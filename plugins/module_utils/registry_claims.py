@@ -1,0 +1,91 @@
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a claim is, and how those of new VMs are made within a transaction of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import registry_projects as projects
+from . import registry_restore as restores
+from . import registry_rows as rows
+from . import registry_seeds as seeds
+from .errors import Conflict
+from .registry_change import Change
+from .registry_nodes import Room
+from .spec import VmSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A VM that is reserved for the caller. `needed` is False where there is nothing to do; then there is no lease.
+
+    `target` is the node that it moves to, `request` what create_vm.yml would have to be given to make it.
+    """
+
+    vm: dict[str, Any]
+    node: dict[str, str]
+    needed: bool
+    change: Change
+    resume: bool = False
+    lease: str | None = None
+    target: dict[str, str] | None = None
+    request: dict[str, Any] | None = None
+
+
+def claimed(cursor: Any, name: str, lease: str, before: Mapping[str, Any], resume: bool = False) -> Claim:
+    """The claim of a VM that was leased; `before` is its row as it was, empty where there was none."""
+    row = rows.existing(cursor, name)
+    change = Change(rows.view(before) if before else {}, rows.view(row))
+    request = restores.request_of(row)
+    return Claim(rows.shown(row), rows.node(cursor, row["node"]), True, change, resume, lease, request=request)
+
+
+def nothing_to_do(cursor: Any, row: Mapping[str, Any]) -> Claim:
+    """The claim of a VM that is as it should be."""
+    same = Change(rows.view(row), rows.view(row))
+    return Claim(rows.shown(row), rows.node(cursor, row["node"]), needed=False, change=same)
+
+
+class NewClaims:
+    """Claims of new VMs in one transaction; what is the same for all of them is read once."""
+
+    def __init__(self, cursor: Any, room: Room, actor: str, lease_seconds: int) -> None:
+        self._cursor = cursor
+        self._room = room
+        self._actor = actor
+        self._lease_seconds = lease_seconds
+        self._images = rows.images(cursor)
+        self._quotas = projects.quotas(cursor)
+
+    def claim(self, spec: VmSpec, problems: Sequence[str]) -> Claim:
+        """Reads and refuses first, so that a refusal leaves nothing written."""
+        cursor, room = self._cursor, self._room
+        there = None if problems else rows.find(cursor, spec.name)
+        if there is not None:
+            return self._claim_again(there, spec)
+        spec = rows.refuse_unknown(cursor, spec, room.names, self._images, problems)
+        projects.refuse_over_quota(cursor, spec, known=self._quotas)
+        row, lease = rows.insert(cursor, spec, room.choose(spec), self._actor, self._lease_seconds)
+        return Claim(rows.shown(row), room.node(row["node"]), True, Change({}, rows.view(row)), lease=lease)
+
+    def _claim_again(self, row: dict[str, Any], spec: VmSpec) -> Claim:
+        rows.refuse_leased(row)
+        rows.refuse_half_deleted(row)
+        differences = rows.other_source(row, spec) + rows.differences(row, spec)
+        if differences:
+            raise Conflict(
+                f"VM {spec.name} is there and differs from what was asked for",
+                "Leave these values out to keep it as it is, change them by resize_vm.yml, attach_disk.yml or"
+                " reseed_vm.yml, or choose another name.",
+                differences,
+            )
+        if row["made"]:
+            return nothing_to_do(self._cursor, row)
+        seeds.refuse_other(row, spec)
+        lease = rows.take_lease(self._cursor, row["id"], self._actor, self._lease_seconds, "creating")
+        rows.event(self._cursor, row["id"], self._actor, "create", {"resumed": True})
+        return claimed(self._cursor, spec.name, lease, row, resume=True)
