@@ -5,17 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from ..module_utils.registry import Registry
-from ..plugin_utils.registry_action import RegistryAction
+from ..plugin_utils.registry_action import ListAction
 
 
-class ActionModule(RegistryAction):
+class ActionModule(ListAction):
     """Lists nodes."""
 
-    ARGUMENT_SPEC: ClassVar[dict[str, Any]] = {}
-
-    def act(self, registry: Registry, arguments: dict[str, Any], actor: str) -> dict[str, Any]:
-        """Read only."""
-        return {"changed": False, "nodes": registry.nodes()}
+    KIND: ClassVar[str] = "nodes"

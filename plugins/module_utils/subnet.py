@@ -48,25 +48,22 @@ def read_subnet(raw: Mapping[str, Any]) -> Subnet:
     reader = FieldReader(raw)
     name = reader.label("name", None)
     network = _network(reader)
-    nic_fields = ("network", "bridge", "vlan", "gateway", "dns", "search")
-    asked = {key: raw[key] for key in nic_fields if raw.get(key) is not None}
     if network is None:
         raise Invalid(reader.problems)
-    # A gateway belongs to an address: any of the subnet will do to read it by.
-    hosts = [str(network[1]), str(network[-2])]
-    nics, problems = read_nics([asked | {"address": f"{host}/{network.prefixlen}"} for host in hosts[:1]])
-    if raw.get("gateway") == hosts[0]:
-        nics, problems = read_nics([asked | {"address": f"{hosts[1]}/{network.prefixlen}"}])
+    asked = {key: raw[key] for key in ("network", "bridge", "vlan", "dns", "search") if raw.get(key) is not None}
+    (nic,), problems = read_nics([asked])
     reader.problems += [problem.removeprefix("networks: 1: ") for problem in problems]
-    first = _inside(reader, "first", network, raw.get("first") or hosts[0])
-    last = _inside(reader, "last", network, raw.get("last") or hosts[1])
+    gateway = None if raw.get("gateway") is None else _inside(reader, "gateway", network, raw["gateway"])
+    first = _inside(reader, "first", network, raw.get("first") or str(network[1]))
+    last = _inside(reader, "last", network, raw.get("last") or str(network[-2]))
     reserved = [_inside(reader, "reserved", network, address) for address in reader.value("reserved", ())]
     if first is not None and last is not None and int(first) > int(last):
         reader.problems.append(f"first {first} comes after last {last}")
     if reader.problems:
         raise Invalid(reader.problems)
-    nic = replace(nics[0], address=None)
-    return Subnet(name, str(network), nic, str(first), str(last), tuple(str(address) for address in reserved))
+    if gateway is not None:
+        nic = replace(nic, gateway=str(gateway))
+    return Subnet(name, str(network), nic, str(first), str(last), tuple(map(str, reserved)))
 
 
 def _network(reader: FieldReader) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

@@ -90,6 +90,20 @@ class RegistryAction(ActionBase):
         return values | ({"port": int(values["port"])} if "port" in values else {})
 
 
+class ListAction(RegistryAction):
+    """Reads all of one kind.
+
+    Attributes:
+        KIND: what it reads, by the name of the registry's method and of the result.
+    """
+
+    KIND: ClassVar[str]
+
+    def act(self, registry: Registry, arguments: dict[str, Any], actor: str) -> dict[str, Any]:
+        """Read only."""
+        return {"changed": False, self.KIND: getattr(registry, self.KIND)()}
+
+
 def change_result(change: Change) -> dict[str, Any]:
     """`changed` and `diff` of a result."""
     return {"changed": change.changed, "diff": {"before": change.before, "after": change.after}}

@@ -121,7 +121,7 @@ def test_what_cannot_be_asked_for(lan: Registry, asked: dict[str, Any], problem:
     [
         ({"cidr": "192.0.2.1/24"}, "cidr '192.0.2.1/24' is not a network like 192.0.2.0/24"),
         ({"cidr": "192.0.2.0/31"}, "cidr 192.0.2.0/31 has no addresses for hosts"),
-        ({"gateway": "198.51.100.1"}, "gateway 198.51.100.1 is no other address of 192.0.2.0/24"),
+        ({"gateway": "198.51.100.1"}, "gateway '198.51.100.1' is no address of 192.0.2.0/24"),
         ({"first": "192.0.2.20"}, "first 192.0.2.20 comes after last 192.0.2.13"),
         ({"last": "192.0.3.13"}, "last '192.0.3.13' is no address of 192.0.2.0/24"),
         ({"reserved": ["x"]}, "reserved 'x' is no address of 192.0.2.0/24"),
