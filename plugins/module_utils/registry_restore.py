@@ -18,13 +18,15 @@ from .registry_projects import refuse_over_quota
 from .registry_subnets import connect
 from .spec import VmSpec, parse_request
 
+# What of spec tells how the guest takes itself, and so belongs to its disks.
+_OF_ITS_GUEST = ("seed_generation", "copied")
 # What a backup may say other than the row of the deleted VM does, and what that gets back if nothing comes of it.
 _COLUMNS = ("project", "node", "memory_mib", "vcpus", "disk_gib", "image", "mac", "tags", "protected")
 
 
 def request_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """What create_vm.yml would have to be given to make this VM anywhere, without user-data."""
-    seed = {name: row["spec"].get(name) for name in ("guest_user", "ssh_authorized_keys")}
+    seed = {name: row["spec"].get(name) for name in ("guest_user", "ssh_authorized_keys", *_OF_ITS_GUEST)}
     return rows.as_request(row) | seed | {"node": None, "networks": nics.of_row(row)}
 
 
@@ -77,7 +79,7 @@ def begin(cursor: Any, name: str, source: Mapping[str, Any], node: str | None, a
         spec = parse_request(request | {"networks": [_of_another(nic) for nic in request["networks"]]})
         spec = replace(spec, networks=connect(cursor, spec.networks))
         row, lease = rows.insert(cursor, spec, _choose(cursor, spec), actor, lease_seconds)
-        _mark(cursor, row["id"], source["backup"], None, copied=True)
+        _mark(cursor, row["id"], source["backup"], None, {"copied": True})
         return lease
     spec = parse_request(request)
     target = _choose(cursor, spec)
@@ -87,10 +89,11 @@ def begin(cursor: Any, name: str, source: Mapping[str, Any], node: str | None, a
         raise Conflict(f"VM {name} cannot be what it was", "Restore under another name (as=NAME).", taken)
     if old is None:
         _row, lease = rows.insert(cursor, spec, target, actor, lease_seconds, vm["id"])
-        _mark(cursor, vm["id"], source["backup"], None)
+        guest = {name: vm["request"][name] for name in _OF_ITS_GUEST if vm["request"].get(name)}
+        _mark(cursor, vm["id"], source["backup"], None, guest)
         return lease
     _bring_back(cursor, old, spec, vm, target)
-    _mark(cursor, vm["id"], source["backup"], old)
+    _mark(cursor, vm["id"], source["backup"], old, {})
     return rows.take_lease(cursor, vm["id"], actor, lease_seconds, "stopped")
 
 
@@ -127,13 +130,12 @@ def _bring_back(cursor: Any, old: Mapping[str, Any], spec: VmSpec, vm: Mapping[s
     rows.change(cursor, old, spec)
 
 
-def _mark(cursor: Any, vm_id: str, backup: str, old: Mapping[str, Any] | None, copied: bool = False) -> None:
+def _mark(cursor: Any, vm_id: str, backup: str, old: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> None:
     """The VM counts as made, so that no create_vm.yml takes it for its own; its volumes are still to follow."""
-    copy = {"copied": True} if copied else {}
     was = None if old is None else {"columns": {name: old[name] for name in _COLUMNS}, "spec": old["spec"]}
     cursor.execute(
         "UPDATE vm SET made = true, state = 'stopped', spec = spec || %s WHERE id = %s",
-        (json.dumps(copy | {"restoring": {"backup": backup, "was": was}}), vm_id),
+        (json.dumps({**facts, "restoring": {"backup": backup, "was": was}}), vm_id),
     )
 
 

@@ -79,11 +79,14 @@ def test_a_registry_that_does_not_know_it_takes_it_with_its_id(registry: Registr
     source = _source(registry)
     nic = {"mac": "52:54:00:aa:bb:cc", "bridge": "br0", "address": "192.0.2.5/24"}
     request = {**source["vm"]["request"], "networks": [nic]}
+    request["seed_generation"] = 3
     other = {"name": "test-1", "id": "6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11", "mac": nic["mac"], "request": request}
     _delete(registry)
     claim = _restore(registry, {**source, "vm": other})
     assert (claim.vm["id"], claim.vm["mac"]) == (other["id"], other["mac"])
     assert (claim.vm["networks"], claim.vm["ip"], claim.vm["copied"]) == ([nic], "192.0.2.5", False)
+    # What its guest took itself for when it was backed up.
+    assert claim.vm["instance_id"] == f"{other['id']}.3"
     # No create takes it for a half-made one of its own.
     assert sql("SELECT made FROM vm WHERE state <> 'deleted'") == [(True,)]
 
