@@ -26,6 +26,7 @@ import psycopg2
 import yaml
 from plays import BENCH, ROOT, SETTINGS, show
 
+# What follows is found by these paths only, and so cannot stand above them.
 sys.path[:0] = [str(ROOT / "playbooks" / "collections"), str(ROOT / "tests" / "integration" / "registry")]
 
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Registry  # noqa: E402

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import VirtfleetError
 from ansible_collections.virtfleet.cloud.plugins.module_utils.plan_types import VolumeFacts
@@ -14,6 +16,11 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.rbd_diff import He
 from ansible_collections.virtfleet.cloud.plugins.module_utils.restore_plan import SeenVolume
 from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph
 from ansible_collections.virtfleet.cloud.tests.unit.doubles_snapshot import SnapshotWorld
+
+ID = "6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11"
+NEW = "1a0f4c0e-3e5a-4f51-8f0a-5d1f7c2b9d22"
+REQUEST = {"ram": 1024, "image": "img"}
+VM = {"name": "a", "id": ID, "node": "node-1", "mac": "52:54:00:00:00:01", "request": REQUEST}
 
 
 @dataclass
@@ -78,3 +85,32 @@ class FakeRestoredVolume:
 def grown(world: BackupWorld, volume: str, size_bytes: int) -> None:
     """Give a volume another size."""
     world.volumes[volume] = replace(world.volumes[volume], size_bytes=size_bytes)
+
+
+def states(result: dict[str, Any]) -> dict[str, str]:
+    return {found["name"]: found.get("kind") or found["state"] for found in result["backups"]}
+
+
+def bases(world: BackupWorld) -> list[str]:
+    return sorted(name.rpartition("-")[0] for name in world.snapshots.get("a.root", {}))
+
+
+def gone(world: BackupWorld) -> None:
+    """The VM is deleted for good."""
+    for name in [name for name in world.volumes if name.startswith("a.")]:
+        del world.volumes[name]
+    world.snapshots.clear()
+    world.records.clear()
+    world.content.clear()
+    world.domains.clear()
+    world.owners.clear()
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return [one[key] for key in ("actions", "diff")] == [other[key] for key in ("actions", "diff")]
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)

@@ -99,7 +99,9 @@ def test_killed_at_any_step_the_next_run_finishes_with_the_same_snapshot(
 
 
 @pytest.mark.parametrize("cuts", [1, 2, 3, 4])
-def test_a_cut_between_the_volumes_is_continued(vm_module: Runner, world: SnapshotWorld, cuts: int) -> None:
+def test_a_cut_between_the_volumes_is_continued(
+    vm_module: Runner, world: SnapshotWorld, monkeypatch: pytest.MonkeyPatch, cuts: int
+) -> None:
     """The nth change of the pool is the last one of the first run."""
     count = 0
     mutate = world.mutate
@@ -112,10 +114,9 @@ def test_a_cut_between_the_volumes_is_continued(vm_module: Runner, world: Snapsh
                 raise KeyboardInterrupt
         mutate(what)
 
-    world.mutate = counting  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(world, "mutate", counting)
         vm_module(**CLONE)
-    world.mutate = mutate  # type: ignore[method-assign]
     take(world, "three")
     result = vm_module(**CLONE)
     assert len({(parent or "").partition("@")[2] for name, parent in parents(world).items() if name != "a.seed"}) == 1

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Contributors to virtfleet.cloud
-"""Backup and restore through main(), with a real directory: check, run, rerun, check; cut off, full, damaged."""
+"""Backups through main(), with a real directory: check, run, rerun, check; cut off, full, damaged."""
 
 from __future__ import annotations
 
@@ -14,110 +14,27 @@ from typing import Any
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils import (
     backup_directory,
-    run,
-    run_backup,
-    run_restore,
-    run_snapshot,
 )
 from ansible_collections.virtfleet.cloud.plugins.module_utils.plan_types import GIB, DomainFacts, VolumeFacts
 from ansible_collections.virtfleet.cloud.plugins.modules import (
-    virt_rbd_backup,
-    virt_rbd_backup_info,
-    virt_rbd_restore,
     virt_rbd_snapshot,
 )
 from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph
-from ansible_collections.virtfleet.cloud.tests.unit.doubles_backup import BackupWorld, FakeVolumeDiffs, grown
-from ansible_collections.virtfleet.cloud.tests.unit.doubles_snapshot import FakeFreezer, FakeStore
-
-ID = "6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11"
-NEW = "1a0f4c0e-3e5a-4f51-8f0a-5d1f7c2b9d22"
-REQUEST = {"ram": 1024, "image": "img"}
-VM = {"name": "a", "id": ID, "node": "node-1", "mac": "52:54:00:00:00:01", "request": REQUEST}
+from ansible_collections.virtfleet.cloud.tests.unit.doubles_backup import (
+    ID,
+    NEW,
+    REQUEST,
+    VM,
+    BackupWorld,
+    bases,
+    flip,
+    gone,
+    same,
+    states,
+)
+from ansible_collections.virtfleet.cloud.tests.unit.doubles_snapshot import FakeStore
 
 Runner = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def world() -> BackupWorld:
-    """A running VM with a data disk, and one whose name begins alike."""
-    world = BackupWorld()
-    world.volumes = {name: VolumeFacts(10 * GIB, None, ID, None, 0) for name in ("a.data", "a.root")}
-    world.volumes["a.seed"] = VolumeFacts(4096, None, ID, "digest of the seed", 0)
-    world.volumes["ab.root"] = VolumeFacts(10 * GIB, None, ID, None, 0)
-    world.content = {"a.data": "data", "a.root": "root", "a.seed": "seed"}
-    world.domains["a"] = DomainFacts(ID, "running", ID)
-    world.owners[ID] = "node-1"
-    return world
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """Where backups go."""
-    directory = tmp_path / "backup"
-    directory.mkdir()
-    return directory
-
-
-@pytest.fixture
-def call(
-    run_module: Runner, world: BackupWorld, node_config: str, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> Runner:
-    """Runs a module; `to` is the place."""
-    monkeypatch.setattr(run, "Ceph", lambda *_unused: FakeCeph(world))
-    for module in (run_backup, run_restore):
-        monkeypatch.setattr(module, "VolumeDiffs", FakeVolumeDiffs)
-    for module in (run_backup, run_snapshot):
-        monkeypatch.setattr(module, "SnapshotStore", FakeStore)
-        monkeypatch.setattr(module, "FreezingHypervisor", lambda _uri: FakeFreezer(world))
-
-    def call(main: Callable[[], None], check: bool = False, **arguments: Any) -> dict[str, Any]:
-        return run_module(main, check, node_config=node_config, **{"to": str(place), **arguments})
-
-    return call
-
-
-@pytest.fixture
-def backup(call: Runner) -> Runner:
-    return lambda backup, check=False, **arguments: call(
-        virt_rbd_backup.main, check, **{**VM, "backup": backup, **arguments}
-    )
-
-
-@pytest.fixture
-def restore(call: Runner) -> Runner:
-    def restore(check: bool = False, **arguments: Any) -> dict[str, Any]:
-        return call(virt_rbd_restore.main, check, **{"name": "a", "id": ID, "node": "node-1", **arguments})
-
-    return restore
-
-
-@pytest.fixture
-def info(call: Runner) -> Runner:
-    return lambda **arguments: call(virt_rbd_backup_info.main, **arguments)
-
-
-def states(result: dict[str, Any]) -> dict[str, str]:
-    return {found["name"]: found.get("kind") or found["state"] for found in result["backups"]}
-
-
-def bases(world: BackupWorld) -> list[str]:
-    return sorted(name.rpartition("-")[0] for name in world.snapshots.get("a.root", {}))
-
-
-def gone(world: BackupWorld) -> None:
-    """The VM is deleted for good."""
-    for name in [name for name in world.volumes if name.startswith("a.")]:
-        del world.volumes[name]
-    world.snapshots.clear()
-    world.records.clear()
-    world.content.clear()
-    world.domains.clear()
-    world.owners.clear()
-
-
-def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return [one[key] for key in ("actions", "diff")] == [other[key] for key in ("actions", "diff")]
 
 
 @pytest.mark.parametrize(
@@ -334,12 +251,6 @@ def test_a_source_that_fails_leaves_all_as_before(
     assert list(place.iterdir()) == [] and not any(world.snapshots.values()) and world.records == {}
 
 
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-2] ^= 1
-    path.write_bytes(content)
-
-
 def test_everything_that_is_damaged_is_said_at_once(backup: Runner, info: Runner, place: Path) -> None:
     for name in ("one", "two", "three"):
         backup(name)
@@ -362,115 +273,6 @@ def test_streams_that_were_swapped_are_found_out(backup: Runner, info: Runner, p
         part["size_bytes"] += 1
     (one / "manifest.json").write_text(json.dumps(manifest))
     assert "it is of another volume or snapshot" in info(backup="one", name="a", verify=True)["msg"]
-
-
-@pytest.mark.parametrize("vm_id", [ID, NEW])
-def test_a_restore_is_checked_run_rerun_checked(
-    backup: Runner, restore: Runner, world: BackupWorld, vm_id: str
-) -> None:
-    backup("one")
-    world.content["a.root"] = "changed"
-    grown(world, "a.root", 20 * GIB)
-    backup("two")
-    wanted = {"name": "a", "id": ID}
-    if vm_id == NEW:
-        wanted = {"name": "b", "id": NEW, "source": "a"}
-    else:
-        gone(world)
-    world.mutations.clear()
-    check = restore(check=True, **wanted)
-    assert world.mutations == []
-    done = restore(**wanted)
-    assert check["changed"] and done["changed"] and same(check, done) and done["backup"]["name"] == "two"
-    name = wanted["name"]
-    assert world.content[f"{name}.root"] == "changed" and world.content[f"{name}.data"] == "data"
-    assert world.volumes[f"{name}.root"] == VolumeFacts(20 * GIB, None, vm_id, None, 0)
-    # A new VM gets a seed of its own.
-    seed = world.volumes.get(f"{name}.seed")
-    assert (seed is None) == (vm_id == NEW) and (seed is None or seed.seed_sha256 == "digest of the seed")
-    assert world.owners[vm_id] == "node-1"
-    for again in (restore(**wanted), restore(check=True, **wanted)):
-        assert not again["changed"] and again["diff"]["before"] == again["diff"]["after"] == done["diff"]["after"]
-
-
-def test_an_older_backup_can_be_chosen(backup: Runner, restore: Runner, world: BackupWorld) -> None:
-    backup("one")
-    world.content["a.root"] = "changed"
-    backup("two")
-    gone(world)
-    assert restore(backup="one")["backup"]["name"] == "one" and world.content["a.root"] == "root"
-    refused = restore(backup="two")
-    assert refused["error"]["code"] == "conflict" and "not made from backup a/two" in refused["msg"]
-
-
-@pytest.mark.parametrize("cut", ["take_ownership", "make a.data", "name a.data", "make a.root", "name a.seed"])
-def test_a_restore_that_was_cut_off_is_continued(backup: Runner, restore: Runner, world: BackupWorld, cut: str) -> None:
-    backup("one")
-    gone(world)
-    world.fail_at = cut
-    with pytest.raises(KeyboardInterrupt):
-        restore()
-    world.fail_at = None
-    assert restore()["changed"]
-    assert world.content == {"a.data": "data", "a.root": "root", "a.seed": "seed"} and world.owners == {ID: "node-1"}
-    assert not restore(check=True)["changed"]
-
-
-def test_a_name_that_is_taken_is_refused_and_nothing_touched(
-    backup: Runner, restore: Runner, world: BackupWorld
-) -> None:
-    backup("one")
-    world.mutations.clear()
-    before = dict(world.content)
-    refused = restore()
-    assert refused["error"]["code"] == "conflict" and "delete_vm.yml" in refused["error"]["hint"]
-    assert len(refused["error"]["problems"]) == 3 and (world.mutations, world.content) == ([], before)
-    assert restore(node="node-2")["error"]["code"] == "in_use_elsewhere"
-    world.volumes["b.root"] = VolumeFacts(GIB, None, None, None, 0)
-    refused = restore(name="b", id=NEW, source="a")
-    assert refused["error"]["problems"] == ["volume b.root is there and was not made from backup a/one"]
-    assert refused["untouched"] and world.mutations == []
-
-
-def test_a_damaged_backup_is_refused_before_anything_is_touched(
-    backup: Runner, restore: Runner, world: BackupWorld, place: Path
-) -> None:
-    backup("one")
-    backup("two")
-    flip(place / "a" / "one" / "root.rbd-diff")
-    gone(world)
-    world.mutations.clear()
-    refused = restore()
-    assert refused["error"]["code"] == "conflict" and "one/root.rbd-diff" in refused["msg"]
-    assert refused["untouched"] and world.mutations == []
-
-
-def test_a_full_pool_leaves_nothing_of_a_restore(backup: Runner, restore: Runner, world: BackupWorld) -> None:
-    backup("one")
-    gone(world)
-    world.full = True
-    failed = restore()
-    assert failed["error"]["code"] == "no_capacity" and failed["untouched"]
-    assert world.owners == {} and "a.root" not in world.volumes
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        ({"backup": "none"}, "not_found", "no backup a/none"),
-        ({"source": "z"}, "not_found", "no backup of a VM z"),
-        ({"to": "/nowhere/at/all"}, "not_found", "mount it"),
-        ({"to": "relative"}, "invalid", "neither an absolute path nor pool:NAME"),
-        ({"to": "pool:libvirt-pool"}, "invalid", "lost with them"),
-        ({"name": "A_"}, "invalid", "not a DNS label"),
-    ],
-)
-def test_what_a_restore_cannot_be_made_of(
-    backup: Runner, restore: Runner, arguments: dict[str, Any], code: str, words: str
-) -> None:
-    backup("one")
-    refused = restore(**arguments)
-    assert refused["error"]["code"] == code and words in refused["msg"] and refused["untouched"]
 
 
 def test_the_backups_of_another_vm_that_had_the_name_stay(backup: Runner, restore: Runner, world: BackupWorld) -> None:
