@@ -15,6 +15,7 @@ from typing import Any
 
 from .clone_plan import clone_steps
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
+from .own_domain import no_domain
 from .ownership import refuse_elsewhere
 from .plan_changes import change_steps, new_disk_steps, refuse_to_shrink
 from .plan_types import GIB, STATES, Build, Desired, ImageFacts, Observed, Plan, Step, TrashedVolume, VolumeFacts
@@ -67,10 +68,7 @@ def _make(desired: Desired, observed: Observed) -> list[Step]:
         return []
     build = desired.build
     if build is None:
-        raise NotFound(
-            f"VM {desired.name} has no domain on node {desired.node}",
-            "If it was half-made, run create_vm.yml again with the same name.",
-        )
+        raise no_domain(desired.name, desired.node)
     _refuse_missing_links(desired, build, observed)
     steps = []
     if observed.owner is None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import Conflict, NotFound, VirtfleetError
-from .ownership import refuse_elsewhere
+from .errors import Conflict, VirtfleetError
+from .own_domain import own_domain
 from .plan_types import DomainFacts, DomainView, Plan, Step, VolumeFacts
 
 SEED_STATES = ("present", "wiped", "locked")
@@ -71,17 +71,10 @@ def decide_seed(wish: SeedWish, seen: SeenSeed) -> Plan:
 
 def _domain(wish: SeedWish, seen: SeenSeed) -> DomainFacts:
     """The VM's domain, if it is there and this VM's."""
-    refuse_elsewhere(wish.name, seen.owner, wish.node)
-    if seen.domain is None or seen.domain.defined is None:
-        raise NotFound(
-            f"VM {wish.name} has no domain on node {wish.node}",
-            "If it was half-made, run create_vm.yml again with the same name.",
-        )
-    if seen.domain.owned_id != wish.id:
-        raise Conflict(f"The domain {wish.name} is not that of VM {wish.id}", "Look at it with 'virsh dumpxml'.")
+    domain = own_domain(wish.name, wish.id, wish.node, seen.owner, seen.domain)
     if seen.seed is not None and seen.seed.vm_id not in (None, wish.id):
         raise Conflict(f"Volume {wish.seed_volume} belongs to VM {seen.seed.vm_id}", "Look at it with 'rbd info'.")
-    return seen.domain
+    return domain
 
 
 def _present(wish: SeedWish, seen: SeenSeed, domain: DomainFacts) -> list[Step]:

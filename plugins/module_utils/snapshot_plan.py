@@ -17,7 +17,7 @@ from typing import Any
 
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
 from .field_reader import name_problem
-from .ownership import refuse_elsewhere
+from .own_domain import own_domain
 from .plan_types import DomainFacts, Plan, Step
 
 SNAPSHOT_STATES = ("present", "absent", "rolled_back")
@@ -237,15 +237,13 @@ def clear_snapshots(plan: Plan, volumes: Iterable[Volume], records: Mapping[str,
 
 def _domain(wish: Wish, seen: SeenVm) -> DomainFacts:
     """The VM's domain, if everything is there and this VM's."""
-    refuse_elsewhere(wish.name, seen.owner, wish.node)
-    if seen.domain is None or all(volume.name != wish.root_volume for volume in seen.volumes):
+    domain = own_domain(wish.name, wish.id, wish.node, seen.owner, seen.domain)
+    if all(volume.name != wish.root_volume for volume in seen.volumes):
         raise NotFound(
-            f"VM {wish.name} is not there with its domain and volumes on node {wish.node}",
+            f"VM {wish.name} has no volume {wish.root_volume}",
             "If it was half-made, run create_vm.yml again with the same name.",
         )
-    if seen.domain.owned_id != wish.id:
-        raise Conflict(f"The domain {wish.name} is not that of VM {wish.id}", "Look at it with 'virsh dumpxml'.")
-    return seen.domain
+    return domain
 
 
 def _refuse_hung(wish: Wish, seen: SeenVm, domain: DomainFacts) -> None:
