@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +36,21 @@ def test_a_group_is_spread_and_refused_where_no_node_is_left(lab: Lab, cats: lis
     refused = create(lab, "cat-3", anti_affinity="cats")
     assert not refused.ok and "node-1: has a VM of group cats" in refused.output
     assert create(lab, "cat-3", anti_affinity={"group": "cats", "hard": False}).ok
+
+
+def test_one_that_fails_does_not_stop_the_others_and_the_exit_code_says_so(lab: Lab, cats: list[str]) -> None:
+    vms: list[dict[str, Any]] = [{"name": "cat-1"}, {"name": "Bad"}, {"name": "huge", "ram": "1TiB"}, {"name": "cow-1"}]
+    try:
+        made = lab.play("playbooks/create_vms.yml", **STOPPED, vms=vms)
+        output = " ".join(made.output.split())
+        assert not made.ok and "2 of 4 failed: Bad, huge" in output, made.output
+        for words in ("Bad: refused: The request is not valid", "huge: refused: No node has room", "cat-1 on node-"):
+            assert words in output, made.output
+        line = re.search(r"cow-1 on node-\d: observe \d+ ms, .*define \d+ ms, total \d+ ms", output)
+        assert line, made.output
+        assert lab.sql("SELECT state FROM virtfleet.vm WHERE name = 'cow-1' AND state <> 'deleted'") == "stopped"
+    finally:
+        lab.play("playbooks/delete_vm.yml", name="cow-1", purge=True)
 
 
 def test_nothing_is_put_on_a_node_that_is_cordoned(lab: Lab, cats: list[str]) -> None:
