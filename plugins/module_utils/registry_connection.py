@@ -30,6 +30,11 @@ _STATEMENT_MILLISECONDS = 10000
 _CLAIM_LOCK = 0x76697274
 
 
+def as_utc(column: str) -> str:
+    """SQL: a time as ISO 8601 in UTC, to the millisecond."""
+    return f"""to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How to reach PostgreSQL, and its cache. `ca_file` verifies the server's certificate."""

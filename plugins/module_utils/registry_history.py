@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from .errors import NotFound
+from .registry_connection import as_utc
 
 
 def of_name(cursor: Any, name: str, limit: int) -> list[dict[str, Any]]:
@@ -17,7 +18,7 @@ def of_name(cursor: Any, name: str, limit: int) -> list[dict[str, Any]]:
         NotFound: there never was one.
     """
     cursor.execute(
-        """SELECT event.id, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at, vm::text AS vm_id,
+        f"""SELECT event.id, {as_utc("at")} AS at, vm::text AS vm_id,
                actor, action, detail
            FROM event JOIN vm ON vm.id = event.vm WHERE vm.name = %s ORDER BY event.id DESC LIMIT %s""",
         (name, limit),

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .registry_connection import RegistryConnection
+from .registry_connection import RegistryConnection, as_utc
+from .spec import DEFAULTS
 
 # What a host's variables are called, and what they are in a row of vm joined with its node.
 VARIABLES = {
@@ -25,8 +26,8 @@ VARIABLES = {
     "vm_ip": "host(vm.ip)",
     "vm_tags": "vm.tags",
     "vm_protected": "vm.protected",
-    "vm_guest_user": "coalesce(vm.spec ->> 'guest_user', 'debian')",
-    "vm_created_at": """to_char(vm.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""",
+    "vm_guest_user": f"coalesce(vm.spec ->> 'guest_user', '{DEFAULTS['guest_user']}')",
+    "vm_created_at": as_utc("vm.created_at"),
 }
 
 # Ansible takes letters, digits and underscores in the names of groups.

@@ -20,11 +20,12 @@ from .errors import Conflict, Invalid, NotFound, VirtfleetError
 from .field_reader import FieldReader
 from .nic import Nic, parse_nics
 from .placement_wish import PlacementWish, read_wish
+from .registry_connection import as_utc
 from .spec import DEFAULTS, VmSpec
 
-COLUMNS = """id::text, name, project, node, state, memory_mib, vcpus, disk_gib, image, mac::text,
+COLUMNS = f"""id::text, name, project, node, state, memory_mib, vcpus, disk_gib, image, mac::text,
     host(ip) AS ip, tags,
-    to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at, step, error, spec,
+    {as_utc("created_at")} AS created_at, step, error, spec,
     protected"""
 
 
