@@ -25,7 +25,7 @@ class ActionModule(RegistryAction):
         """One transaction, and then the cache."""
         seen = told(arguments["nodes"], arguments["silent"])
         found, ids = registry.reconcile(seen, arguments["apply"], actor)
-        mended = [finding for finding in found if finding.action and arguments["apply"]]
+        mended = [finding for finding in found if finding.is_of_the_registry and arguments["apply"]]
         return {
             "changed": bool(mended),
             "findings": [finding.view() for finding in found],

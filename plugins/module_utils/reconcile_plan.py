@@ -12,6 +12,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+# What there is to find.
+KINDS = (
+    "unknown_domain",
+    "missing_domain",
+    "wrong_node",
+    "wrong_state",
+    "half_made",
+    "stale_cache",
+    "missing_address",
+    "wrong_address",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Domain:
@@ -29,8 +41,7 @@ class Finding:
     """One difference.
 
     Attributes:
-        kind: unknown_domain, missing_domain, wrong_node, wrong_state, half_made, stale_cache, missing_address or
-            wrong_address.
+        kind: one of KINDS.
         action: what mends it, for people; "" where a person has to look.
         changes: what the row of the VM gets by that.
         vm_id: the VM that the row is of.
@@ -44,6 +55,11 @@ class Finding:
     changes: Mapping[str, Any] = field(default_factory=dict)
     vm_id: str = ""
     cached: str | None = None
+
+    @property
+    def is_of_the_registry(self) -> bool:
+        """Whether what mends it is done in PostgreSQL or Redis, and not on a node."""
+        return bool(self.changes) or self.kind == "stale_cache"
 
     def view(self) -> dict[str, str]:
         """As results show it."""
@@ -92,6 +108,20 @@ def compare(rows: Sequence[Mapping[str, Any]], seen: Seen) -> list[Finding]:
     return sorted(found, key=lambda finding: (finding.name, finding.kind))
 
 
+def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a dashboard shows of the VMs that are not deleted.
+
+    Returns:
+        `states`, how many are in each state, and `half_made_seconds`, for how long one at most is half-made (or
+        half-deleted, or half-way to another node) without anybody working on it; 0 where there is none.
+    """
+    states: dict[str, int] = {}
+    for row in rows:
+        states[row["state"]] = states.get(row["state"], 0) + 1
+    half = [row["unchanged_seconds"] for row in rows if not row["leased"] and _half_made(row) is not None]
+    return {"states": states, "half_made_seconds": max(half, default=0)}
+
+
 def _row(row: Mapping[str, Any], domains: Sequence[Domain], seen: Seen) -> list[Finding]:
     half = _half_made(row)
     if half is not None:
@@ -138,10 +168,9 @@ def _not_here(row: Mapping[str, Any], elsewhere: Sequence[Domain], seen: Seen) -
         return [Finding("wrong_node", row["name"], f"is on {nodes}, and not on {row['node']}")]
     if seen.silent:
         return []  # It may be on one that does not answer.
+    # Where it is defined again is for its node: the registry has nothing to write before that.
     return [
-        Finding(
-            "missing_domain", row["name"], f"is on no node, {row['node']} should have it: restore_vm.yml, delete_vm.yml"
-        )
+        Finding("missing_domain", row["name"], f"is on no node, {row['node']} should have it", "define it there again")
     ]
 
 

@@ -21,7 +21,7 @@ from . import registry_seeds as seeds
 from .errors import NotFound, VirtfleetError
 from .field_reader import name_problem
 from .placement import refuse_without_room
-from .reconcile_plan import Finding, Seen, compare
+from .reconcile_plan import Finding, Seen, compare, summary
 from .registry_cache import CacheSettings, NodeCache
 from .registry_catalog import RegistryCatalog
 from .registry_change import Change
@@ -323,6 +323,11 @@ class Registry(RegistryCatalog):
         for finding in found:
             after[finding.name] |= finding.changes
         return Change(changed, after)
+
+    def summary(self) -> dict[str, Any]:
+        """What a dashboard shows of all VMs, see reconcile_plan.summary."""
+        with self._transaction() as cursor:
+            return summary(reconciling.all_rows(cursor, to_write=False))
 
     def vms(self, filters: Mapping[str, str | None]) -> list[dict[str, Any]]:
         """The VMs that match every filter that is not None, by name; see registry_list.listed."""

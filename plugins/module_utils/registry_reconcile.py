@@ -12,11 +12,16 @@ from . import registry_rows as rows
 from .reconcile_plan import Finding
 
 
-def all_rows(cursor: Any) -> list[dict[str, Any]]:
-    """Every VM that is not deleted, with whether it is leased, and whether it was made."""
+def all_rows(cursor: Any, to_write: bool = True) -> list[dict[str, Any]]:
+    """Every VM that is not deleted, with whether it is leased and was made, and for how long its row is as it is.
+
+    Args:
+        to_write: locks them until the transaction ends.
+    """
     cursor.execute(
-        f"""SELECT {rows.COLUMNS}, made, coalesce(lease_until >= now(), false) AS leased
-            FROM vm WHERE state <> 'deleted' ORDER BY name FOR UPDATE"""
+        f"""SELECT {rows.COLUMNS}, made, coalesce(lease_until >= now(), false) AS leased,
+               extract(epoch FROM now() - updated_at)::int AS unchanged_seconds
+            FROM vm WHERE state <> 'deleted' ORDER BY name {"FOR UPDATE" if to_write else ""}"""
     )
     return [dict(row) for row in cursor.fetchall()]
 

@@ -46,6 +46,7 @@ options:
       - V(reseed) gives it another seed, by C(ssh_authorized_keys), C(guest_user), C(user_data) and what goes into that
         of O(request).
       - V(restore) makes it of what O(request) says of a backup (C(backup), C(vm), and C(node) where that matters).
+      - V(redefine) gives it a domain again, on the node that it is recorded on.
       - V(delete) and V(rollback) are refused for one that is protected.
     type: str
     choices:
@@ -68,6 +69,7 @@ options:
       - backup
       - remove_backup
       - restore
+      - redefine
     default: create
   request:
     description:
@@ -161,6 +163,12 @@ names:
   returned: O(state=refreshed)
   type: list
   elements: str
+summary:
+  description:
+    - What a dashboard shows of all VMs.
+      C(states) says how many are in each state, C(half_made_seconds) for how long one at most is half-made.
+  returned: O(state=refreshed)
+  type: dict
 error:
   description: What went wrong, with C(code), C(message), C(hint) and C(problems).
   returned: failure

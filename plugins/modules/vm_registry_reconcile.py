@@ -53,6 +53,8 @@ RETURN = r"""
 findings:
   description:
     - What differs, each with C(kind), C(name), C(detail) and C(action), which is empty where a person has to look.
+      A C(missing_domain) is mended by reconcile.yml on its node, with the intent C(redefine) of
+      M(virtfleet.cloud.vm_registry).
   returned: success
   type: list
   elements: dict

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,23 @@ def test_what_was_done_by_hand_is_reported_and_mended(lab: Lab, edited: None) ->
     assert ORPHAN in lab.on(NODE, *RBD, "trash", "ls")
     again = lab.play("playbooks/reconcile.yml", grace_hours=0, apply=True)
     assert again.ok and again.unchanged and FOREIGN in again.output, again.output
+
+
+def test_a_vm_that_lost_its_domain_gets_one_again(lab: Lab, edited: None, tmp_path: Path) -> None:
+    lab.on(NODE, "virsh", "destroy", NAME)
+    lab.on(NODE, "virsh", "undefine", NAME)
+    metrics = tmp_path / "reconcile.prom"
+    report = lab.play("playbooks/reconcile.yml", metrics_file=str(metrics))
+    assert f"{NAME} missing_domain is on no node, {NODE} should have it define it there again" in " ".join(
+        report.output.split()
+    ), report.output
+    assert 'virtfleet_reconcile_findings{kind="missing_domain"} 1' in metrics.read_text().splitlines()
+    mended = lab.play("playbooks/reconcile.yml", apply=True)
+    assert mended.ok and not mended.unchanged, mended.output
+    # It is recorded as stopped, as it was created with start=false and virsh started it.
+    assert lab.on(NODE, "virsh", "domstate", NAME).strip() == "shut off"
+    again = lab.play("playbooks/reconcile.yml", apply=True)
+    assert again.ok and again.unchanged and NAME not in again.output, again.output
 
 
 def test_a_node_that_does_not_answer_is_left_out(lab: Lab, edited: None) -> None:

@@ -83,3 +83,13 @@ def test_a_refresh_writes_what_changes_by_itself_and_tells_it(registry: Registry
     assert sql("SELECT node, state FROM vm WHERE name = 'b'") == [("n1", "running")]
     found = sql("SELECT detail->>'found' FROM event WHERE action = 'refresh' ORDER BY id")
     assert found == [("missing_address",), ("wrong_address",), ("wrong_state",)]
+
+
+def test_the_summary_is_of_all_that_are_there(registry: Registry, sql: Sql) -> None:
+    make(registry, "a", "n1")
+    registry.claim_new(parse_request({"name": "b"}), "ann@desk", 60)
+    assert registry.summary() == {"states": {"running": 1, "creating": 1}, "half_made_seconds": 0}
+    sql(
+        "UPDATE vm SET updated_at = now() - interval '1 hour', lease_until = now() - interval '1 hour' WHERE name = 'b'"
+    )
+    assert registry.summary()["half_made_seconds"] == 3600

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.filter.findings import findings_table
 from ansible_collections.virtfleet.cloud.plugins.module_utils.orphan_plan import PoolVolume, decide_orphans, orphans
-from ansible_collections.virtfleet.cloud.plugins.module_utils.reconcile_plan import Domain, Seen, compare
+from ansible_collections.virtfleet.cloud.plugins.module_utils.reconcile_plan import Domain, Seen, compare, summary
 
 ROW: dict[str, Any] = {
     "id": "1", "name": "a", "node": "n1", "state": "running", "ip": "192.0.2.1", "made": True, "leased": False,
@@ -32,7 +32,7 @@ def found(row: dict[str, Any] | None = None, **seen: Any) -> list[tuple[str, str
         ({"ip": None}, {"domains": [HERE]}, [("missing_address", "a", "record ip 192.0.2.1")]),
         ({"ip": "192.0.2.9"}, {"domains": [HERE]}, [("wrong_address", "a", "record ip 192.0.2.1")]),
         ({"node": "n2"}, {"domains": [HERE]}, [("wrong_node", "a", "record node n1, state running")]),
-        ({}, {}, [("missing_domain", "a", "")]),
+        ({}, {}, [("missing_domain", "a", "define it there again")]),
         ({}, {"silent": ["n1"]}, []),
         ({}, {"silent": ["n2"]}, []),
         ({"node": "n3"}, {"domains": [HERE], "silent": ["n3"]}, []),
@@ -71,3 +71,14 @@ def test_orphans_go_when_they_are_old_and_nobody_has_them_open() -> None:
     lines = findings_table([orphan.view() for orphan in seen]).splitlines()
     assert lines[0].split() == ["NAME", "KIND", "DETAIL", "ACTION"] and lines[3].endswith("move to the trash")
     assert findings_table([]) == "Nothing differs."
+
+
+def test_the_summary_counts_states_and_says_how_long_one_is_half_made() -> None:
+    assert summary([]) == {"states": {}, "half_made_seconds": 0}
+    rows = [
+        ROW | {"unchanged_seconds": 900},
+        ROW | {"unchanged_seconds": 60, "made": False, "state": "creating"},
+        ROW | {"unchanged_seconds": 30, "state": "deleting"},
+        ROW | {"unchanged_seconds": 600, "made": False, "state": "creating", "leased": True},
+    ]
+    assert summary(rows) == {"states": {"running": 1, "creating": 2, "deleting": 1}, "half_made_seconds": 60}
