@@ -14,7 +14,7 @@ lab_mirror=""
 lab_proxy=""
 lab_inventory=""
 lab_ca_certificates=()
-packages=(podman runc crun netavark aardvark-dns iptables nftables mmdebstrap openssh-client python3-venv
+packages=(podman runc crun netavark aardvark-dns iptables nftables mmdebstrap openssh-client rsync python3-venv
     util-linux fdisk e2fsprogs extlinux syslinux-common ca-certificates)
 needed_gib=15
 

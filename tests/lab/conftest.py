@@ -144,7 +144,9 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         up = subprocess.run([ROOT / "up", *OPTIONS], capture_output=True, text=True, check=False, timeout=25 * MINUTE)
         assert up.returncode == 0, up.stdout + up.stderr
         print(up.stdout[up.stdout.index("\nPhases") :])
-        yield Lab(ROOT / "inventories" / f"lab-{NAME}" / "hosts.yml", up.stdout)
+        made = Lab(ROOT / "inventories" / f"lab-{NAME}" / "hosts.yml", up.stdout)
+        hold_timers(made)
+        yield made
     finally:
         if not request.config.getoption("--keep-lab", default=False):
             down = subprocess.run(
@@ -152,6 +154,25 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
             )
             assert down.returncode == 0, down.stdout + down.stderr
             assert remains(NAME, SUBNET) == []
+
+
+# A service whose condition does not hold is not run, and its timer is as site.yml made it.
+HOLD = "/run/systemd/system/virtfleet-{}.service.d/hold.conf"
+
+
+def hold_timers(lab: Lab) -> None:
+    """What tests have made wrong is not to be put right by the manager meanwhile."""
+    for job in ("refresh", "reconcile"):
+        file = HOLD.format(job)
+        write = f"mkdir -p $(dirname {file}) && printf '[Unit]\nConditionPathExists=/nowhere\n' > {file}"
+        lab.on("manager-1", "sh", "-c", write)
+    lab.on("manager-1", "systemctl", "daemon-reload")
+
+
+def let_timers_go(lab: Lab) -> None:
+    """The manager works as users have it."""
+    lab.on("manager-1", "rm", "-f", *(HOLD.format(job) for job in ("refresh", "reconcile")))
+    lab.on("manager-1", "systemctl", "daemon-reload")
 
 
 def remains(name: str, subnet: str) -> list[str]:

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The manager keeps the registry right by itself, and tells Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .conftest import Lab, hold_timers, let_timers_go
+
+MANAGER = "manager-1"
+NAME = "manager-vm"
+METRICS = "/var/lib/prometheus/node-exporter"
+
+
+@pytest.fixture
+def working(lab: Lab) -> Iterator[None]:
+    let_timers_go(lab)
+    try:
+        yield
+    finally:
+        hold_timers(lab)
+        lab.play("playbooks/delete_vm.yml", name=NAME, purge=True, force=True)
+
+
+def test_its_timers_run(lab: Lab) -> None:
+    timers = lab.on(MANAGER, "systemctl", "list-timers", "--all", "--no-legend", "virtfleet-*")
+    assert "virtfleet-refresh.timer" in timers and "virtfleet-reconcile.timer" in timers
+    for job in ("refresh", "reconcile"):
+        assert lab.on(MANAGER, "systemctl", "is-enabled", f"virtfleet-{job}.timer").strip() == "enabled"
+
+
+def test_a_refresh_records_what_virsh_did_and_the_report_counts_what_differs(lab: Lab, working: None) -> None:
+    made = lab.play("playbooks/create_vm.yml", name=NAME, node="node-1", ram=64, disk=5, start=False)
+    assert made.ok, made.output
+    lab.on("node-1", "virsh", "start", NAME)
+    lab.on(MANAGER, "systemctl", "start", "virtfleet-refresh.service")
+    assert lab.sql(f"SELECT state FROM virtfleet.vm WHERE name = '{NAME}' AND state <> 'deleted'") == "running"
+    history = lab.play("playbooks/vm_history.yml", name=NAME)
+    assert f"virtfleet@{MANAGER}" in history.output and "refresh" in history.output, history.output
+    lab.on("node-1", "virsh", "destroy", NAME)
+    lab.on(MANAGER, "systemctl", "start", "virtfleet-reconcile.service")
+    report = lab.on(MANAGER, "cat", f"{METRICS}/virtfleet-reconcile.prom").splitlines()
+    assert 'virtfleet_reconcile_findings{kind="wrong_state"} 1' in report
+    states = lab.on(MANAGER, "cat", f"{METRICS}/virtfleet-refresh.prom").splitlines()
+    assert "virtfleet_vms_half_made_oldest_seconds 0" in states
+
+
+def test_its_key_is_taken_from_there_only(lab: Lab) -> None:
+    key = lab.on(MANAGER, "cat", "/etc/virtfleet/manager/id_ed25519")
+    lab.on("node-3", "sh", "-c", "umask 077; cat > /tmp/stolen", stdin=key)
+    address = lab.on("node-1", "hostname", "-I").split()[0]
+    try:
+        tried = lab.on("node-3", "sh", "-c", f"{SSH} {address} true || echo refused")
+        assert "refused" in tried
+    finally:
+        lab.on("node-3", "rm", "/tmp/stolen")
+
+
+SSH = "ssh -i /tmp/stolen -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
