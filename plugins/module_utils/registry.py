@@ -96,16 +96,9 @@ class Registry(RegistryCatalog):
         self, requests: Sequence[tuple[VmSpec, Sequence[str]]], actor: str, lease_seconds: int
     ) -> tuple[list[Claim], dict[str, VirtfleetError]]:
         """claim_new for many VMs in one transaction; the refusal of one, by its name, does not stop the others."""
-        claims, refused = [], {}
         with self._transaction(claiming=True) as cursor:
             with Room(cursor) as room:
-                new = NewClaims(cursor, room, actor, lease_seconds)
-                for spec, problems in requests:
-                    try:
-                        claims.append(new.claim(spec, problems))
-                    except VirtfleetError as error:
-                        refused[spec.name] = error
-        return claims, refused
+                return NewClaims(cursor, room, actor, lease_seconds).claim_all(requests)
 
     def claim_existing(self, name: str, intent: str, actor: str, lease_seconds: int) -> Claim:
         """Take the lease of a VM that is there; deleting one that is not there needs nothing.
@@ -271,10 +264,11 @@ class Registry(RegistryCatalog):
         """record for many VMs in one transaction, and one word to the cache."""
         vms, changes, nodes = [], {}, {}
         with self._transaction() as cursor:
+            rows.find_all(cursor, [record.name for record in records])
             for record in records:
                 vm, changes[record.name], nodes[record.name] = self._record(cursor, record, actor)
                 vms.append(vm)
-        self._cache.remember(nodes)
+        self._cache.write(nodes)
         return vms, changes
 
     @staticmethod
@@ -304,7 +298,7 @@ class Registry(RegistryCatalog):
                 (row["id"],),
             )
             rows.event(cursor, row["id"], actor, "delete", {})
-        self._cache.forget(name)
+        self._cache.write({name: None})
         return rows.shown(row) | {"state": "deleted"}, Change(rows.view(row), {})
 
     def refresh(self, seen: Seen, actor: str) -> Change:
@@ -335,7 +329,7 @@ class Registry(RegistryCatalog):
 
     def page(self, filters: Mapping[str, str | None], limit: int) -> tuple[list[dict[str, Any]], str | None]:
         """So many of the VMs that match, and the name to go on after where there are more."""
-        with self._transaction() as cursor:
+        with self._reading() as cursor:
             return lists.listed(cursor, filters, limit)
 
     def history(self, name: str, limit: int) -> list[dict[str, Any]]:
@@ -347,7 +341,7 @@ class Registry(RegistryCatalog):
         Raises:
             NotFound: there never was one.
         """
-        with self._transaction() as cursor:
+        with self._reading() as cursor:
             return history.of_name(cursor, name, limit)
 
     def reconcile(self, seen: Seen, apply: bool, actor: str) -> tuple[list[Finding], list[str]]:
@@ -360,9 +354,10 @@ class Registry(RegistryCatalog):
         Returns:
             The findings, and the ids of all VMs that the registry has.
         """
+        seen = replace(seen, cache=self._cache.all())
         with self._transaction(claiming=True) as cursor:
             there = reconciling.all_rows(cursor)
-            found = compare(there, replace(seen, cache=self._cache.all()))
+            found = compare(there, seen)
             if apply:
                 reconciling.write(cursor, found, actor, "reconcile")
             addresses = {node["name"]: node for node in nodes.with_use(cursor)}
@@ -376,10 +371,12 @@ class Registry(RegistryCatalog):
         moved = {finding.name: str(finding.changes["node"]) for finding in found if "node" in finding.changes}
         stale = {finding.name: finding.cached for finding in found if finding.kind == "stale_cache"}
         wanted = stale | moved
-        right = {name: {"name": node, "address": addresses[node]["address"]} for name, node in wanted.items() if node}
-        self._cache.remember(right)
-        for name in wanted.keys() - right.keys():
-            self._cache.forget(name)
+        self._cache.write(
+            {
+                name: {"name": node, "address": addresses[node]["address"]} if node else None
+                for name, node in wanted.items()
+            }
+        )
 
     def location(self, name: str) -> tuple[dict[str, str], str]:
         """The node of a VM, and who knew: redis, or postgresql (then Redis is told).
@@ -390,7 +387,7 @@ class Registry(RegistryCatalog):
         node = self._cache.node(name)
         if node is not None:
             return node, "redis"
-        with self._transaction() as cursor:
-            node = rows.node(cursor, rows.existing(cursor, name)["node"])
-        self._cache.remember({name: node})
+        with self._reading() as cursor:
+            node = rows.node_of(cursor, name)
+        self._cache.write({name: node})
         return node, "postgresql"

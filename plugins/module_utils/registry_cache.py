@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,9 @@ else:
     HAS_REDIS = True
 
 _SECONDS = 1
+# What we write is much shorter; of anything else it is enough to see that it is not ours.
+_BYTES = 1024
+_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,40 +36,39 @@ class CacheSettings:
 
 
 class NodeCache:
-    """The nodes of VMs by name. It is only a cache: whatever goes wrong with it is a warning, and a miss."""
+    """The nodes of VMs by name. It is only a cache: whatever goes wrong with it is a warning, and a miss.
+
+    After that it is left out, so that a Redis that does not answer costs its timeout once.
+    """
 
     def __init__(self, settings: CacheSettings, warn: Callable[[str], None]) -> None:
         self._settings = settings
         self._warn = warn
+        self._left_out = not HAS_REDIS or not settings.host
 
     def node(self, name: str) -> dict[str, str] | None:
         """Name and address of the VM's node, or None when the cache does not know."""
-        cached = self._redis(lambda cache: cache.get(_key(name)))
+        cached = self._redis(lambda cache: cache.getrange(_key(name), 0, _BYTES))
         if not cached:
             return None
-        try:
-            node = json.loads(cached)
-            return {"name": node["name"], "address": node["address"]}
-        except (ValueError, KeyError, TypeError):
+        node = _node(cached)
+        if node is None:
             self._warn(f"Redis holds no node under {_key(name)}; PostgreSQL is asked")
-            return None
+        return node
 
     def all(self) -> dict[str, str]:
         """The name of the node of every VM that the cache knows, "" where it holds nothing of the kind."""
         return self._redis(_get_all) or {}
 
-    def remember(self, nodes: Mapping[str, Mapping[str, str]]) -> None:
-        """The nodes of VMs by name, in one round trip."""
+    def write(self, nodes: Mapping[str, Mapping[str, str] | None]) -> None:
+        """The nodes of VMs by name, None of those to forget, in one round trip."""
         if nodes:
-            self._redis(lambda cache: _set_all(cache, nodes))
-
-    def forget(self, name: str) -> None:
-        self._redis(lambda cache: cache.delete(_key(name)))
+            self._redis(lambda cache: _write_all(cache, nodes))
 
     def _redis(self, action: Callable[[Any], Any]) -> Any:
-        settings = self._settings
-        if not HAS_REDIS or not settings.host:
+        if self._left_out:
             return None
+        settings = self._settings
         try:
             with redis.Redis(
                 host=settings.host,
@@ -77,32 +79,59 @@ class NodeCache:
                 socket_connect_timeout=_SECONDS,
                 # A second try would cost more than asking PostgreSQL.
                 retry=Retry(NoBackoff(), 0),
-                decode_responses=True,
             ) as cache:
                 return action(cache)
         except redis.RedisError as error:
+            self._left_out = True
             self._warn(f"Redis at {settings.host}:{settings.port} is left out: {error}")
             return None
 
 
-def _set_all(cache: Any, nodes: Mapping[str, Mapping[str, str]]) -> None:
+def _write_all(cache: Any, nodes: Mapping[str, Mapping[str, str] | None]) -> None:
     with cache.pipeline(transaction=False) as pipeline:
         for name, node in nodes.items():
-            pipeline.set(_key(name), json.dumps(dict(node)))
+            if node is None:
+                pipeline.delete(_key(name))
+            else:
+                pipeline.set(_key(name), json.dumps(dict(node)))
         pipeline.execute()
 
 
 def _get_all(cache: Any) -> dict[str, str]:
-    keys = sorted(cache.scan_iter(match=_key("*"), count=1000))
-    values = cache.mget(keys) if keys else []
-    return {key.removeprefix(_key("")): _node_name(value) for key, value in zip(keys, values, strict=True)}
+    # A key that is no text is that of no VM.
+    keys = sorted(key for key in cache.scan_iter(match=_key("*"), count=_AT_ONCE) if _text(key) is not None)
+    found = {}
+    for first in range(0, len(keys), _AT_ONCE):
+        some = keys[first : first + _AT_ONCE]
+        for key, value in zip(some, _get_some(cache, some), strict=True):
+            node = None if isinstance(value, Exception) else _node(value)
+            found[str(_text(key)).removeprefix(_key(""))] = node["name"] if node else ""
+    return found
 
 
-def _node_name(value: str | None) -> str:
+def _get_some(cache: Any, keys: Sequence[bytes]) -> list[Any]:
+    """The values of keys; an error where one is of another type."""
+    with cache.pipeline(transaction=False) as pipeline:
+        for key in keys:
+            pipeline.getrange(key, 0, _BYTES)
+        return list(pipeline.execute(raise_on_error=False))
+
+
+def _text(key: bytes) -> str | None:
     try:
-        return str(json.loads(value or "")["name"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+        return key.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _node(value: bytes) -> dict[str, str] | None:
+    """What we wrote, or None for anything else."""
+    try:
+        node = json.loads(value)
+        name, address = node["name"], node["address"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return {"name": name, "address": address} if isinstance(name, str) and isinstance(address, str) else None
 
 
 def _key(name: str) -> str:

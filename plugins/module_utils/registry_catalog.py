@@ -35,7 +35,7 @@ class RegistryCatalog(RegistryConnection):
 
     def nodes(self) -> list[dict[str, Any]]:
         """Every node with its capacity and what is used of it, see registry_nodes.with_use."""
-        with self._transaction() as cursor:
+        with self._reading() as cursor:
             return nodes.with_use(cursor)
 
     def put_quota(self, project: str, quota: Mapping[str, int | None]) -> Change:
@@ -45,7 +45,7 @@ class RegistryCatalog(RegistryConnection):
 
     def projects(self) -> list[dict[str, Any]]:
         """Every project with what it uses and may use, see registry_projects.listed."""
-        with self._transaction() as cursor:
+        with self._reading() as cursor:
             return projects.listed(cursor)
 
     def put_subnet(self, subnet: Subnet) -> Change:
@@ -64,7 +64,7 @@ class RegistryCatalog(RegistryConnection):
 
     def subnets(self) -> list[dict[str, Any]]:
         """Every subnet with how many addresses are used, see registry_subnets.listed."""
-        with self._transaction() as cursor:
+        with self._reading() as cursor:
             return subnets.listed(cursor)
 
     def put_image(self, name: str, size_gib: int) -> Change:
@@ -83,7 +83,7 @@ class RegistryCatalog(RegistryConnection):
 
     def images(self) -> dict[str, int]:
         """The size in GiB of every image, by name."""
-        with self._transaction() as cursor:
+        with self._reading() as cursor:
             return rows.images(cursor)
 
     def drop_image(self, name: str) -> Change:

@@ -13,8 +13,9 @@ from . import registry_projects as projects
 from . import registry_restore as restores
 from . import registry_rows as rows
 from . import registry_seeds as seeds
-from .errors import Conflict
+from .errors import Conflict, VirtfleetError
 from .registry_change import Change
+from .registry_insert import NewVm, insert_all
 from .registry_nodes import Room
 from .spec import VmSpec
 
@@ -51,7 +52,7 @@ def nothing_to_do(cursor: Any, row: Mapping[str, Any]) -> Claim:
 
 
 class NewClaims:
-    """Claims of new VMs in one transaction; what is the same for all of them is read once."""
+    """Claims of new VMs in one transaction; what is the same for all is read once, and they are written at once."""
 
     def __init__(self, cursor: Any, room: Room, actor: str, lease_seconds: int) -> None:
         self._cursor = cursor
@@ -60,17 +61,51 @@ class NewClaims:
         self._lease_seconds = lease_seconds
         self._images = rows.images(cursor)
         self._quotas = projects.quotas(cursor)
+        self._there: dict[str, dict[str, Any]] = {}
+        self._new: dict[str, NewVm] = {}
+        self._claims: dict[str, Claim] = {}
 
     def claim(self, spec: VmSpec, problems: Sequence[str]) -> Claim:
-        """Reads and refuses first, so that a refusal leaves nothing written."""
-        cursor, room = self._cursor, self._room
-        there = None if problems else rows.find(cursor, spec.name)
+        """The claim of one; reads and refuses first, so that a refusal leaves nothing written."""
+        self._there = rows.find_all(self._cursor, [] if problems else [spec.name])
+        self._decide(spec, problems)
+        self._write()
+        return self._claims[spec.name]
+
+    def claim_all(
+        self, requests: Sequence[tuple[VmSpec, Sequence[str]]]
+    ) -> tuple[list[Claim], dict[str, VirtfleetError]]:
+        """The claims of many in their order, and the refusals by name."""
+        self._there = rows.find_all(self._cursor, [spec.name for spec, problems in requests if not problems])
+        refused = {}
+        for spec, problems in requests:
+            try:
+                self._decide(spec, problems)
+            except VirtfleetError as error:
+                refused[spec.name] = error
+        self._write()
+        return [self._claims[spec.name] for spec, _problems in requests if spec.name in self._claims], refused
+
+    def _decide(self, spec: VmSpec, problems: Sequence[str]) -> None:
+        if spec.name in self._new or spec.name in self._claims:
+            raise Conflict(f"VM {spec.name} was asked for twice", "Give each name once.")
+        there = None if problems else self._there.get(spec.name)
         if there is not None:
-            return self._claim_again(there, spec)
-        spec = rows.refuse_unknown(cursor, spec, room.names, self._images, problems)
-        projects.refuse_over_quota(cursor, spec, known=self._quotas)
-        row, lease = rows.insert(cursor, spec, room.choose(spec), self._actor, self._lease_seconds)
-        return Claim(rows.shown(row), room.node(row["node"]), True, Change({}, rows.view(row)), lease=lease)
+            self._claims[spec.name] = self._claim_again(there, spec)
+            return
+        if spec.networks or spec.project in self._quotas:
+            self._write()  # These look at what the others have.
+        spec = rows.refuse_unknown(self._cursor, spec, self._room.names, self._images, problems)
+        projects.refuse_over_quota(self._cursor, spec, known=self._quotas)
+        self._new[spec.name] = NewVm(spec, self._room.choose(spec))
+
+    def _write(self) -> None:
+        if not self._new:
+            return
+        for row, lease in insert_all(self._cursor, list(self._new.values()), self._actor, self._lease_seconds):
+            change = Change({}, rows.view(row))
+            self._claims[row["name"]] = Claim(rows.shown(row), self._room.node(row["node"]), True, change, lease=lease)
+        self._new = {}
 
     def _claim_again(self, row: dict[str, Any], spec: VmSpec) -> Claim:
         rows.refuse_leased(row)

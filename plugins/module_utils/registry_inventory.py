@@ -60,7 +60,7 @@ class InventoryReader(RegistryConnection):
         given = {name: list(values) for name, values in filters.items() if values}
         where = "".join(f" AND {_FILTERS[name]}" for name in given)
         columns = ", ".join([f"to_jsonb({_GROUPS})", *VARIABLES.values()])
-        with self._transaction(plain=True) as cursor:
+        with self._reading(plain=True) as cursor:
             cursor.execute(
                 f"SELECT vm.name, {columns} FROM vm JOIN node ON node.name = vm.node"
                 f" WHERE vm.state <> 'deleted'{where} ORDER BY vm.name",

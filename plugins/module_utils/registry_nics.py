@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,9 +22,9 @@ def of_row(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def with_macs(cursor: Any, nics: Sequence[Nic]) -> list[Nic]:
+def with_macs(nics: Sequence[Nic], macs: Iterator[str]) -> list[Nic]:
     """The interfaces, each with a MAC."""
-    return [replace(nic, mac=nic.mac or _free_mac(cursor)) for nic in nics]
+    return [nic if nic.mac else replace(nic, mac=next(macs)) for nic in nics]
 
 
 def as_given(wanted: tuple[Nic, ...], there: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -65,11 +64,19 @@ def taken(cursor: Any, nics: Sequence[Nic]) -> list[str]:
     return problems
 
 
-def _free_mac(cursor: Any) -> str:
-    """A random MAC with QEMU's prefix that no VM has; the unique index would refuse it otherwise."""
-    while True:
-        mac = "52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
+def free_macs(cursor: Any, count: int) -> list[str]:
+    """So many random MACs with QEMU's prefix that no VM has; the unique index would refuse them otherwise."""
+    free: dict[str, None] = {}
+    while len(free) < count:
+        macs = ["52:54:00:" + secrets.token_bytes(3).hex(":") for _unused in range(count - len(free))]
         # Of deleted ones too, which can come back.
-        cursor.execute("SELECT 1 FROM vm WHERE mac = %s OR spec->'networks' @> %s", (mac, json.dumps([{"mac": mac}])))
-        if cursor.fetchone() is None:
-            return mac
+        cursor.execute(
+            """SELECT drawn FROM unnest(%s::text[]) AS drawn WHERE EXISTS (
+                   SELECT FROM vm WHERE vm.mac = drawn::macaddr
+                   UNION ALL
+                   SELECT FROM vm WHERE vm.spec->'networks' @> jsonb_build_array(jsonb_build_object('mac', drawn)))""",
+            (macs,),
+        )
+        taken = {row["drawn"] for row in cursor.fetchall()}
+        free |= dict.fromkeys(mac for mac in macs if mac not in taken)
+    return list(free)

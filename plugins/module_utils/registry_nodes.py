@@ -28,13 +28,18 @@ def with_use(cursor: Any) -> list[dict[str, Any]]:
     """
     cursor.execute(
         """SELECT node.name, node.address, node.state, node.labels, node.vcpus, node.memory_mib,
-               node.cpu_overcommit, node.memory_overcommit, count(vm.id)::integer AS vms,
-               coalesce(sum(vm.vcpus), 0)::integer AS used_vcpus,
-               coalesce(sum(vm.memory_mib), 0)::bigint AS used_memory_mib,
+               node.cpu_overcommit, node.memory_overcommit, coalesce(used.vms, 0)::integer AS vms,
+               coalesce(used.vcpus, 0)::integer AS used_vcpus, coalesce(used.memory_mib, 0)::bigint AS used_memory_mib,
                coalesce(extract(epoch FROM node.placed_at), 0)::double precision AS placed_at,
                to_char(node.seen_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS seen_at
-           FROM node LEFT JOIN vm ON node.name IN (vm.node, vm.spec->>'moving_to') AND vm.state <> 'deleted'
-           GROUP BY node.name ORDER BY node.name"""
+           FROM node LEFT JOIN (
+               SELECT name, count(*) AS vms, sum(vcpus) AS vcpus, sum(memory_mib) AS memory_mib
+               FROM (SELECT node AS name, vcpus, memory_mib FROM vm WHERE state <> 'deleted'
+                     UNION ALL
+                     SELECT spec->>'moving_to', vcpus, memory_mib FROM vm
+                     WHERE spec ? 'moving_to' AND spec->>'moving_to' <> node AND state <> 'deleted') AS placed
+               GROUP BY name) AS used ON used.name = node.name
+           ORDER BY node.name"""
     )
     return [dict(row) for row in cursor.fetchall()]
 

@@ -13,6 +13,7 @@ from typing import Any
 from . import registry_nics as nics
 from . import registry_rows as rows
 from .errors import Conflict, Invalid
+from .registry_insert import NewVm, insert
 from .registry_nodes import Room
 from .registry_projects import refuse_over_quota
 from .registry_subnets import connect
@@ -78,7 +79,7 @@ def begin(cursor: Any, name: str, source: Mapping[str, Any], node: str | None, a
     if name != vm["name"]:
         spec = parse_request(request | {"networks": [_of_another(nic) for nic in request["networks"]]})
         spec = replace(spec, networks=connect(cursor, spec.networks))
-        row, lease = rows.insert(cursor, spec, _choose(cursor, spec), actor, lease_seconds)
+        row, lease = insert(cursor, NewVm(spec, _choose(cursor, spec)), actor, lease_seconds)
         _mark(cursor, row["id"], source["backup"], None, {"copied": True})
         return lease
     spec = parse_request(request)
@@ -88,7 +89,7 @@ def begin(cursor: Any, name: str, source: Mapping[str, Any], node: str | None, a
     if taken:
         raise Conflict(f"VM {name} cannot be what it was", "Restore under another name (as=NAME).", taken)
     if old is None:
-        _row, lease = rows.insert(cursor, spec, target, actor, lease_seconds, vm["id"])
+        _row, lease = insert(cursor, NewVm(spec, target, vm["id"]), actor, lease_seconds)
         guest = {name: vm["request"][name] for name in _OF_ITS_GUEST if vm["request"].get(name)}
         _mark(cursor, vm["id"], source["backup"], None, guest)
         return lease

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,7 +17,7 @@ from . import registry_seeds as seeds
 from . import registry_subnets as subnets
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
 from .field_reader import FieldReader
-from .nic import Nic, parse_nics
+from .nic import parse_nics
 from .placement_wish import PlacementWish, read_wish
 from .registry_connection import as_utc
 from .spec import DEFAULTS, VmSpec
@@ -54,22 +53,30 @@ class Record:
     undo: Mapping[str, Any] | None = None
 
 
-def _lease(actor: str) -> str:
+def new_lease(actor: str) -> str:
+    """What a lease is held by."""
     # The random part tells two runs of one person apart; what people are shown is before it.
     return f"{actor} {secrets.token_hex(8)}"
 
 
 def find(cursor: Any, name: str) -> dict[str, Any] | None:
     """The VM of this name that is not deleted, locked until the transaction ends."""
+    return find_all(cursor, [name]).get(name)
+
+
+def find_all(cursor: Any, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Those of these VMs that are not deleted, by name, locked until the transaction ends.
+
+    Whoever locks several locks them by name, so that no two wait for each other.
+    """
     cursor.execute(
         f"""SELECT {COLUMNS}, made, lease_by, lease_until, lease_until >= now() AS leased,
                to_char(updated_at AT TIME ZONE 'UTC', 'HH24:MI:SS "UTC"') AS lease_begins,
                to_char(lease_until AT TIME ZONE 'UTC', 'HH24:MI:SS "UTC"') AS lease_ends
-            FROM vm WHERE name = %s AND state <> 'deleted' FOR UPDATE""",
-        (name,),
+            FROM vm WHERE name = ANY(%s) AND state <> 'deleted' ORDER BY name FOR UPDATE""",
+        (list(names),),
     )
-    row: dict[str, Any] | None = cursor.fetchone()
-    return row
+    return {row["name"]: row for row in cursor.fetchall()}
 
 
 def deleted(cursor: Any, name: str) -> dict[str, Any] | None:
@@ -166,7 +173,7 @@ def refuse_half_moved(row: Mapping[str, Any]) -> None:
 
 def take_lease(cursor: Any, vm_id: str, actor: str, seconds: int, state: str) -> str:
     """Nobody else changes this VM from now on, for so many seconds."""
-    lease = _lease(actor)
+    lease = new_lease(actor)
     cursor.execute(
         """UPDATE vm SET lease_by = %s, lease_until = now() + %s * interval '1 second', state = %s, updated_at = now()
            WHERE id = %s""",
@@ -286,55 +293,7 @@ def refuse_taken(cursor: Any, row: Mapping[str, Any]) -> None:
         raise Conflict(f"VM {row['name']} cannot come back as it was", "Delete or change the others first.", problems)
 
 
-def insert(
-    cursor: Any, spec: VmSpec, node: str, actor: str, lease_seconds: int, vm_id: str | None = None
-) -> tuple[dict[str, Any], str]:
-    """Make the row of a VM on a node; returns the row and its lease.
-
-    Args:
-        vm_id: the id of one that was before; a new one draws its own.
-    """
-    networks = nics.with_macs(cursor, spec.nics)
-    row: dict[str, Any] = {
-        "id": vm_id or str(uuid.uuid4()),
-        "name": spec.name,
-        "project": spec.project,
-        "node": node,
-        "state": "creating",
-        "memory_mib": spec.memory_mib,
-        "vcpus": spec.vcpus,
-        "disk_gib": spec.disk_gib,
-        "image": spec.image,
-        "mac": networks[0].mac,
-        "ip": networks[0].ip,
-        "tags": list(spec.tags),
-        "protected": spec.protected,
-        "spec": json.dumps(_spec(spec, networks)),
-        "lease_by": _lease(actor),
-    }
-    columns, values = ", ".join(row), ", ".join(f"%({column})s" for column in row)
-    cursor.execute(
-        f"""INSERT INTO vm ({columns}, lease_until)
-            VALUES ({values}, now() + %(lease_seconds)s * interval '1 second') RETURNING {COLUMNS}""",
-        row | {"lease_seconds": lease_seconds},
-    )
-    made = dict(cursor.fetchone())
-    event(cursor, row["id"], actor, "create", {"node": node} | _source(spec))
-    return made, row["lease_by"]
-
-
-def _spec(spec: VmSpec, networks: Sequence[Nic]) -> dict[str, Any]:
-    """What of a VM has no column of its own."""
-    placement = {"placement": spec.placement.as_request()}
-    connected = {"networks": [nic.as_dict() for nic in networks]}
-    return seeds.as_kept(spec) | _growable(spec) | connected | placement | _source(spec)
-
-
-def _source(spec: VmSpec) -> dict[str, Any]:
-    return {"source": spec.source.as_dict()} if spec.source else {}
-
-
-def _growable(spec: VmSpec) -> dict[str, Any]:
+def growable(spec: VmSpec) -> dict[str, Any]:
     """What of a VM can change and has no column of its own."""
     return {
         "memory_max_mib": spec.memory_max_mib,
@@ -348,7 +307,7 @@ def change(cursor: Any, row: Mapping[str, Any], spec: VmSpec) -> None:
     cursor.execute(
         """UPDATE vm SET memory_mib = %s, vcpus = %s, disk_gib = %s, protected = %s, spec = spec || %s,
                updated_at = now() WHERE id = %s""",
-        (spec.memory_mib, spec.vcpus, spec.disk_gib, spec.protected, json.dumps(_growable(spec)), row["id"]),
+        (spec.memory_mib, spec.vcpus, spec.disk_gib, spec.protected, json.dumps(growable(spec)), row["id"]),
     )
 
 
@@ -399,6 +358,19 @@ def node(cursor: Any, name: str) -> dict[str, str]:
     """Name and address of a node."""
     cursor.execute("SELECT name, address FROM node WHERE name = %s", (name,))
     return dict(cursor.fetchone())
+
+
+def node_of(cursor: Any, name: str) -> dict[str, str]:
+    """Name and address of the node of a VM; NotFound when there is none of this name."""
+    cursor.execute(
+        """SELECT node.name, node.address FROM vm JOIN node ON node.name = vm.node
+           WHERE vm.name = %s AND vm.state <> 'deleted'""",
+        (name,),
+    )
+    row = cursor.fetchone()
+    if row is None:
+        raise no_vm(name)
+    return dict(row)
 
 
 _SHOWN = (

@@ -48,42 +48,66 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     process.wait(timeout=20)
 
 
+class PostgreSQL:
+    """A server with nothing in it, which can be started and stopped.
+
+    Args:
+        folder: belongs to user postgres; the server's certificate is in it as ca.crt.
+
+    Attributes:
+        superuser: how that connects.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+        assert found, "PostgreSQL's server is needed: apt-get install postgresql"
+        self._folder, data, port = folder, folder / "data", free_port()
+        self._log = folder / "postgres.log"
+        self.superuser: dict[str, Any] = {"host": str(folder), "port": port, "user": "postgres"}
+        as_postgres = ("runuser", "-u", "postgres", "--")
+        _run(*as_postgres, str(found[-1] / "initdb"), "-A", "trust", "-D", str(data))
+        _run(
+            *as_postgres, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+            "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(data / "key"), "-out",
+            str(folder / "ca.crt"),
+        )  # fmt: skip
+        (data / "key").chmod(0o600)
+        rules = "local all postgres trust\nhostssl virtfleet all 127.0.0.1/32 scram-sha-256\n"
+        (data / "pg_hba.conf").write_text(rules)
+        options = {
+            "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder, "ssl": "on",
+            "ssl_cert_file": folder / "ca.crt", "ssl_key_file": data / "key", "fsync": "off",
+        }  # fmt: skip
+        arguments = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
+        as_postgres = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups")
+        self._command = [*as_postgres, str(found[-1] / "postgres"), "-D", str(data), *arguments]
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, cwd="/", stdout=log, stderr=log)
+        wait(lambda: psycopg2.connect(dbname="postgres", **self.superuser).close())
+
+    def stop(self) -> None:
+        stop(self._process)
+
+
 @contextmanager
 def postgresql(folder: Path) -> Iterator[dict[str, Any]]:
     """PostgreSQL with the role's migrations; how its superuser connects.
 
     Args:
-        folder: belongs to user postgres; the server's certificate is in it as ca.crt.
+        folder: as for PostgreSQL.
     """
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    assert found, "PostgreSQL's server is needed: apt-get install postgresql"
-    data, port = folder / "data", free_port()
-    as_postgres = ("runuser", "-u", "postgres", "--")
-    _run(*as_postgres, str(found[-1] / "initdb"), "-A", "trust", "-D", str(data))
-    _run(
-        *as_postgres, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=registry",
-        "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(data / "key"), "-out", str(folder / "ca.crt"),
-    )  # fmt: skip
-    (data / "key").chmod(0o600)
-    (data / "pg_hba.conf").write_text("local all postgres trust\nhostssl virtfleet all 127.0.0.1/32 scram-sha-256\n")
-    options = {
-        "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder, "ssl": "on",
-        "ssl_cert_file": folder / "ca.crt", "ssl_key_file": data / "key", "fsync": "off",
-    }  # fmt: skip
-    arguments = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
-    command = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", str(found[-1] / "postgres")]
-    with (folder / "postgres.log").open("wb") as log:
-        process = subprocess.Popen([*command, "-D", str(data), *arguments], cwd="/", stdout=log, stderr=log)
-    server: dict[str, Any] = {"host": str(folder), "port": port, "user": "postgres"}
+    server = PostgreSQL(folder)
     try:
-        wait(lambda: psycopg2.connect(dbname="postgres", **server).close())
-        _migrate(server)
-        yield server | {"dbname": "virtfleet"}
+        server.start()
+        migrate(server.superuser)
+        yield server.superuser | {"dbname": "virtfleet"}
     finally:
-        stop(process)
+        server.stop()
 
 
-def _migrate(server: dict[str, Any]) -> None:
+def migrate(server: dict[str, Any]) -> None:
     """What the role does: roles, database, schema, and every migration in order."""
     connection = psycopg2.connect(dbname="postgres", **server)
     connection.autocommit = True
