@@ -157,7 +157,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self.load_cache_plugin()
         key = self.get_cache_key(f"{path} {[self.get_option(name) for name in _FILTERS]}")
         kept = self._kept(key)
-        if cache and kept and time.time() - kept["at"] < self.get_option("cache_timeout"):
+        # What is of the future, by a clock that was put back since, is as good as too old.
+        if cache and kept and 0 <= time.time() - kept["at"] < self.get_option("cache_timeout"):
             return list(kept["rows"])
         try:
             rows = self._read()
@@ -214,9 +215,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             inventory.add_host(name)
             variables = dict(zip(VARIABLES, map(_as_data, values), strict=True))
             variables |= _connection(variables, ssh)
-            host = inventory.hosts[name]
-            for key, value in variables.items():
-                host.set_variable(key, value)
+            # What set_variable would look at for each: the names are ours, and the values no templates.
+            inventory.hosts[name].vars.update(variables)
             for group in groups:
                 inventory.add_child(group, name)
             if constructs:

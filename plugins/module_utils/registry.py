@@ -381,6 +381,8 @@ class Registry(RegistryCatalog):
     def location(self, name: str) -> tuple[dict[str, str], str]:
         """The node of a VM, and who knew: redis, or postgresql (then Redis is told).
 
+        What Redis says may be old. Who acts on a VM asks by a claim, whose record has Redis say what is right.
+
         Raises:
             NotFound: PostgreSQL has no VM of this name.
         """

@@ -10,15 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-try:
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-except ImportError:
-    HAS_REDIS = False
-else:
-    HAS_REDIS = True
-
 _SECONDS = 1
 # What we write is much shorter; of anything else it is enough to see that it is not ours.
 _BYTES = 1024
@@ -44,7 +35,7 @@ class NodeCache:
     def __init__(self, settings: CacheSettings, warn: Callable[[str], None]) -> None:
         self._settings = settings
         self._warn = warn
-        self._left_out = not HAS_REDIS or not settings.host
+        self._left_out = not settings.host
 
     def node(self, name: str) -> dict[str, str] | None:
         """Name and address of the VM's node, or None when the cache does not know."""
@@ -68,23 +59,37 @@ class NodeCache:
     def _redis(self, action: Callable[[Any], Any]) -> Any:
         if self._left_out:
             return None
-        settings = self._settings
         try:
-            with redis.Redis(
-                host=settings.host,
-                port=settings.port,
-                username=settings.user,
-                password=settings.password,
-                socket_timeout=_SECONDS,
-                socket_connect_timeout=_SECONDS,
-                # A second try would cost more than asking PostgreSQL.
-                retry=Retry(NoBackoff(), 0),
-            ) as cache:
+            # Not before it is needed: to import it takes longer than most playbooks' work with PostgreSQL.
+            import redis
+        except ImportError:
+            self._left_out = True
+            return None
+        try:
+            with _client(self._settings) as cache:
                 return action(cache)
         except redis.RedisError as error:
             self._left_out = True
-            self._warn(f"Redis at {settings.host}:{settings.port} is left out: {error}")
+            self._warn(f"Redis at {self._settings.host}:{self._settings.port} is left out: {error}")
             return None
+
+
+def _client(settings: CacheSettings) -> Any:
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    return redis.Redis(
+        host=settings.host,
+        port=settings.port,
+        username=settings.user,
+        password=settings.password,
+        socket_timeout=_SECONDS,
+        socket_connect_timeout=_SECONDS,
+        # A second try would cost more than asking PostgreSQL.
+        retry=Retry(NoBackoff(), 0),
+        encoding_errors="replace",
+    )
 
 
 def _write_all(cache: Any, nodes: Mapping[str, Mapping[str, str] | None]) -> None:

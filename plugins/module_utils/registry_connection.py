@@ -139,14 +139,14 @@ class RegistryConnection:
 
     @contextmanager
     def _reading(self, plain: bool = False) -> Iterator[Any]:
-        """A cursor for reading only.
+        """A cursor for reading only, all of it as it is at one moment.
 
         Args:
             plain: rows are tuples and not mappings, which is quicker for very many.
         """
         factory = _PlainCursor if plain else _Cursor
         with self._our_errors(), self._connection.cursor(cursor_factory=factory) as cursor:
-            cursor.execute("BEGIN READ ONLY")
+            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield cursor
             cursor.execute("COMMIT")
 

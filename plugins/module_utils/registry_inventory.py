@@ -36,6 +36,9 @@ _GROUPS = r"""ARRAY(
     FROM unnest(ARRAY['node_' || vm.node, 'state_' || vm.state, 'project_' || vm.project, 'image_' || vm.image]
                 || ARRAY(SELECT 'tag_' || tag FROM unnest(vm.tags) AS tag)) AS word)"""
 
+# What the groups of a VM depend on: there are far fewer kinds of these than VMs.
+_KIND = ("node", "state", "project", "image", "tags")
+
 _FILTERS = {
     "projects": "vm.project = ANY(%(projects)s)",
     "states": "vm.state = ANY(%(states)s)",
@@ -59,11 +62,17 @@ class InventoryReader(RegistryConnection):
         """
         given = {name: list(values) for name, values in filters.items() if values}
         where = "".join(f" AND {_FILTERS[name]}" for name in given)
-        columns = ", ".join([f"to_jsonb({_GROUPS})", *VARIABLES.values()])
+        matching = f"FROM vm JOIN node ON node.name = vm.node WHERE vm.state <> 'deleted'{where}"
+        kind = ", ".join(f"vm.{column}" for column in _KIND)
         with self._reading(plain=True) as cursor:
-            cursor.execute(
-                f"SELECT vm.name, {columns} FROM vm JOIN node ON node.name = vm.node"
-                f" WHERE vm.state <> 'deleted'{where} ORDER BY vm.name",
-                given,
-            )
-            return [list(row) for row in cursor.fetchall()]
+            cursor.execute(f"SELECT {kind}, to_jsonb({_GROUPS}) FROM (SELECT DISTINCT {kind} {matching}) AS vm", given)
+            groups = {_hashable(row[:-1]): row[-1] for row in cursor.fetchall()}
+            columns = ", ".join([kind, "vm.name", *VARIABLES.values()])
+            cursor.execute(f"SELECT {columns} {matching} ORDER BY vm.name", given)
+            first = len(_KIND)
+            return [[row[first], groups[_hashable(row[:first])], *row[first + 1 :]] for row in cursor.fetchall()]
+
+
+def _hashable(kind: Sequence[Any]) -> tuple[Any, ...]:
+    *words, tags = kind
+    return (*words, tuple(tags))

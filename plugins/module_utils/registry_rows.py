@@ -153,7 +153,7 @@ def write_record(cursor: Any, vm_id: str, record: Record) -> None:
             "state": record.state,
             "done": record.error is None,
             "step": record.step,
-            "error": json.dumps(record.error) if record.error else None,
+            "error": json.dumps(_storable(record.error)) if record.error else None,
             "node": record.node,
             "address_kept": record.address_kept,
             "snapshot": record.snapshot,
@@ -350,8 +350,17 @@ def event(cursor: Any, vm_id: str, actor: str, action: str, detail: Mapping[str,
     """Add to what happened to a VM; it can never be changed again."""
     cursor.execute(
         "INSERT INTO event (vm, actor, action, detail) VALUES (%s, %s, %s, %s)",
-        (vm_id, actor, action, json.dumps(detail)),
+        (vm_id, actor, action, json.dumps(_storable(detail))),
     )
+
+
+def _storable(value: Any) -> Any:
+    """What others said, without what no text in PostgreSQL can have: a failure has to be kept, whatever it says."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode(errors="replace").decode()
+    if isinstance(value, Mapping):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    return [_storable(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def node(cursor: Any, name: str) -> dict[str, str]:

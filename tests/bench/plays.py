@@ -49,5 +49,5 @@ def show(rounds: list[dict[str, float]]) -> dict[str, float]:
     print(f"{'':18}  median s  (of {len(rounds)} rounds: least to most)")
     for contender, median in medians.items():
         seconds = [one[contender] for one in rounds]
-        print(f"{contender:18}  {median:8.2f}  ({min(seconds):.2f} to {max(seconds):.2f})")
+        print(f"{contender:18}  {median:8.3f}  ({min(seconds):.3f} to {max(seconds):.3f})")
     return medians

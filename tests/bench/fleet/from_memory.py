@@ -37,9 +37,7 @@ class InventoryModule(BaseInventoryPlugin):
         for number in range(1, self.get_option("count") + 1):
             name = f"vm-{number:06}"
             inventory.add_host(name)
-            host = inventory.hosts[name]
-            for key, value in self._variables(number).items():
-                host.set_variable(key, value)
+            inventory.hosts[name].vars.update(self._variables(number))
             for group in (
                 f"node_n{number % 20}",
                 "state_running",

@@ -81,8 +81,7 @@ def settings(
 ) -> Settings:
     """An empty registry with two nodes and one image."""
     sql("TRUNCATE event, vm, image, node, project, subnet CASCADE")
-    for key in cache.keys("vm:*"):
-        cache.delete(key)
+    cache.flushall()
     sql(
         """INSERT INTO node (name, address, vcpus, memory_mib)
            VALUES ('n1', '10.0.0.1', 8, 4096), ('n2', '10.0.0.2', 8, 4096)"""

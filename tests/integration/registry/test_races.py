@@ -100,6 +100,19 @@ def reconciling(registry: Registry, seen: Seen) -> Callable[[], Any]:
     return lambda: registry.reconcile(seen, True, "timer")
 
 
+def refreshing(registry: Registry, seen: Seen) -> Callable[[], Any]:
+    return lambda: registry.refresh(seen, "timer")
+
+
+def recording(registry: Registry, records: list[Record]) -> Callable[[], Any]:
+    return lambda: registry.record_many(records, "bob@desk")
+
+
+def claiming_again(registry: Registry, names: list[str]) -> Callable[[], Any]:
+    requests = [(parse_request({"name": name}), ()) for name in names]
+    return lambda: registry.claim_many(requests, "ann@desk", 60)
+
+
 def test_reconciles_at_once_mend_each_finding_once(crowd: list[Registry], sql: Sql) -> None:
     other = {"n1": "n2", "n2": "n1"}
     for number in range(ROUNDS):
@@ -122,21 +135,16 @@ def test_nobody_waits_for_each_other_in_a_circle(crowd: list[Registry], sql: Sql
         state = "stopped" if number % 2 else "suspended"
         seen = Seen([Domain(node, name, vm_id, state, None) for name, vm_id, node in vms])
         backwards = [name for name, _id, _node in reversed(vms)]
-        requests = [(parse_request({"name": name}), ()) for name in backwards]
         lease = f"bob@desk {number}"
         sql(
             "UPDATE vm SET lease_by = %s, lease_until = now() + interval '1 minute' WHERE name = ANY(%s)",
             lease,
             backwards[:20],
         )
-        records = [Record(name, lease, "running") for name in backwards[:20]]
         acts: list[Callable[[], Any]] = [
-            lambda records=records: crowd[0].record_many(records, "bob@desk"),
+            recording(crowd[0], [Record(name, lease, "running") for name in backwards[:20]]),
             *(reconciling(registry, seen) for registry in crowd[1:4]),
-            *(lambda registry=registry, seen=seen: registry.refresh(seen, "timer") for registry in crowd[4:8]),
-            *(
-                lambda registry=registry, requests=requests: registry.claim_many(requests, "ann@desk", 60)
-                for registry in crowd[8:12]
-            ),
+            *(refreshing(registry, seen) for registry in crowd[4:8]),
+            *(claiming_again(registry, backwards) for registry in crowd[8:12]),
         ]
         assert at_once(acts) == ["done"] * len(acts), number
