@@ -320,7 +320,7 @@ class Registry(RegistryCatalog):
 
     def summary(self) -> dict[str, Any]:
         """What a dashboard shows of all VMs, see reconcile_plan.summary."""
-        with self._transaction() as cursor:
+        with self._reading() as cursor:
             return summary(reconciling.all_rows(cursor, to_write=False))
 
     def vms(self, filters: Mapping[str, str | None]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from ansible_collections.virtfleet.cloud.plugins.module_utils import run_orphans
+from ansible_collections.virtfleet.cloud.plugins.module_utils import orphan_plan, run_orphans
 from ansible_collections.virtfleet.cloud.plugins.module_utils.orphan_plan import PoolVolume
 from ansible_collections.virtfleet.cloud.plugins.module_utils.plan_types import VolumeFacts
 from ansible_collections.virtfleet.cloud.plugins.modules import virt_rbd_orphans
@@ -47,3 +47,13 @@ def test_the_young_stay_and_are_reported(orphans: Runner, world: World) -> None:
     seen = orphans(grace_hours=26)
     assert not seen["changed"] and seen["findings"][0]["detail"].endswith("it is younger than 26 hours")
     assert world.mutations == []
+
+
+@pytest.mark.parametrize("hours", [-1, -24 * 365, 23])
+def test_what_is_younger_or_of_the_future_never_goes(hours: int) -> None:
+    """Volumes have the time of an OSD's host, and "now" is that of the node that looks."""
+    now = datetime.now(UTC)
+    made = PoolVolume("old.root", "2", 0, now - timedelta(hours=hours))
+    (orphan,) = orphan_plan.orphans([], [made], now, timedelta(hours=24))
+    assert orphan.stays == "it is younger than 24 hours"
+    assert not orphan_plan.decide_orphans([orphan]).changed
