@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import psycopg2
 import redis
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
+MIGRATIONS = sorted((ROLES / "postgresql/files/migrations").glob("*.sql"))
 PASSWORD = "writer-secret-7"
 
 
@@ -72,7 +73,7 @@ class PostgreSQL:
             str(folder / "ca.crt"),
         )  # fmt: skip
         (data / "key").chmod(0o600)
-        rules = "local all postgres trust\nhostssl virtfleet all 127.0.0.1/32 scram-sha-256\n"
+        rules = "local all postgres trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
         (data / "pg_hba.conf").write_text(rules)
         options = {
             "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder, "ssl": "on",
@@ -101,25 +102,42 @@ def postgresql(folder: Path) -> Iterator[dict[str, Any]]:
     server = PostgreSQL(folder)
     try:
         server.start()
-        migrate(server.superuser)
+        set_up(server.superuser)
         yield server.superuser | {"dbname": "virtfleet"}
     finally:
         server.stop()
 
 
-def migrate(server: dict[str, Any]) -> None:
+def set_up(server: dict[str, Any]) -> None:
     """What the role does: roles, database, schema, and every migration in order."""
     connection = psycopg2.connect(dbname="postgres", **server)
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE ROLE virtfleet LOGIN PASSWORD '{PASSWORD}'; CREATE ROLE virtfleet_ro LOGIN")
-        cursor.execute("CREATE DATABASE virtfleet TEMPLATE template0 ENCODING 'UTF8'")
     connection.close()
-    with psycopg2.connect(dbname="virtfleet", **server) as connection, connection.cursor() as cursor:
+    make_database(server, "virtfleet")
+    migrate(server | {"dbname": "virtfleet"}, MIGRATIONS)
+
+
+def make_database(server: dict[str, Any], name: str) -> None:
+    """An empty database with the schema, on a server that has the roles."""
+    connection = psycopg2.connect(**server | {"dbname": "postgres"})
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+    connection.close()
+    with psycopg2.connect(**server | {"dbname": name}) as connection, connection.cursor() as cursor:
         cursor.execute("CREATE SCHEMA virtfleet")
-        for migration in sorted((ROLES / "postgresql/files/migrations").glob("*.sql")):
-            text = migration.read_text()
-            for variable, value in (("postgresql_writer", "virtfleet"), ("postgresql_reader", "virtfleet_ro")):
-                text = text.replace("{{ " + variable + " }}", value)
+    connection.close()
+
+
+def migrate(database: dict[str, Any], migrations: Sequence[Path]) -> None:
+    """Apply migrations in their order, each in one transaction."""
+    connection = psycopg2.connect(**database)
+    for migration in migrations:
+        text = migration.read_text()
+        for variable, value in (("postgresql_writer", "virtfleet"), ("postgresql_reader", "virtfleet_ro")):
+            text = text.replace("{{ " + variable + " }}", value)
+        with connection, connection.cursor() as cursor:
             cursor.execute(text)
     connection.close()

@@ -24,7 +24,7 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connectio
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_request
 from proxy import Proxy
-from servers import PASSWORD, PostgreSQL, migrate
+from servers import PASSWORD, PostgreSQL, set_up
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -64,7 +64,7 @@ def server() -> Iterator[PostgreSQL]:
     folder.chmod(0o755)
     server = PostgreSQL(folder)
     server.start()
-    migrate(server.superuser)
+    set_up(server.superuser)
     yield server
     server.stop()
     shutil.rmtree(folder)
