@@ -1,17 +1,19 @@
 # Copyright: Contributors to virtfleet.cloud
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters that show nodes, projects and subnets as tables for people."""
+"""Filters that show nodes, projects, subnets, and backups of the registry as tables for people."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from ..plugin_utils.table import table
 
 NODE_COLUMNS = ("Node", "State", "VMs", "CPU", "RAM", "Seen", "Labels")
 SUBNET_COLUMNS = ("Subnet", "Network", "Connected", "Gateway", "From", "To", "Used")
+BACKUP_COLUMNS = ("Backup", "Taken", "Bytes")
 PROJECT_COLUMNS = ("Project", "VMs", "CPU", "RAM", "Disk")
 
 
@@ -63,6 +65,26 @@ def _subnet(subnet: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def registry_backups(files: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What module find told of the backups of the registry: name, taken_at and size_bytes, the oldest first."""
+    backups = [
+        {
+            "name": file["path"].rpartition("/")[2],
+            "taken_at": datetime.fromtimestamp(file["mtime"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "size_bytes": file["size"],
+        }
+        for file in files
+    ]
+    return sorted(backups, key=lambda backup: str(backup["name"]))
+
+
+def registry_backup_table(files: Iterable[Mapping[str, Any]]) -> str:
+    """The backups of the registry that module find told of, the oldest first."""
+    fields = dict(zip(BACKUP_COLUMNS, ("name", "taken_at", "size_bytes"), strict=True))
+    rows = [{column: str(backup[field]) for column, field in fields.items()} for backup in registry_backups(files)]
+    return table(BACKUP_COLUMNS, rows) if rows else "There are none."
+
+
 def _used(used: int, quota: int | None) -> str:
     return str(used) if quota is None else f"{used} of {quota}"
 
@@ -72,4 +94,10 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """By name."""
-        return {"node_table": node_table, "project_table": project_table, "subnet_table": subnet_table}
+        return {
+            "node_table": node_table,
+            "project_table": project_table,
+            "subnet_table": subnet_table,
+            "registry_backups": registry_backups,
+            "registry_backup_table": registry_backup_table,
+        }

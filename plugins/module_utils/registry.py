@@ -22,7 +22,7 @@ from .errors import NotFound, VirtfleetError
 from .field_reader import name_problem
 from .placement import refuse_without_room
 from .reconcile_plan import Finding, Seen, compare, summary
-from .registry_cache import CacheSettings, NodeCache
+from .registry_cache import NodeCache
 from .registry_catalog import RegistryCatalog
 from .registry_change import Change
 from .registry_claims import Claim, NewClaims, claimed, nothing_to_do
@@ -48,7 +48,7 @@ class Registry(RegistryCatalog):
 
     def __init__(self, settings: Settings, warn: Callable[[str], None], check: bool = False) -> None:
         super().__init__(settings, check)
-        self._cache = NodeCache(CacheSettings() if check else settings.cache, warn)
+        self._cache = NodeCache(settings.cache, warn, check)
 
     def claim_new(self, spec: VmSpec, actor: str, lease_seconds: int, problems: Sequence[str] = ()) -> Claim:
         """Reserve a VM for being made, or say what is there already.
@@ -361,7 +361,7 @@ class Registry(RegistryCatalog):
             if apply:
                 reconciling.write(cursor, found, actor, "reconcile")
             addresses = {node["name"]: node for node in nodes.with_use(cursor)}
-        if apply and not self._check:
+        if apply:
             self._mend_cache(found, there, addresses)
         return found, [row["id"] for row in there]
 
@@ -377,6 +377,12 @@ class Registry(RegistryCatalog):
                 for name, node in wanted.items()
             }
         )
+
+    def empty_cache(self) -> list[str]:
+        """The cache forgets all VMs, whose names these are."""
+        names = sorted(self._cache.all())
+        self._cache.write(dict.fromkeys(names))
+        return names
 
     def location(self, name: str) -> tuple[dict[str, str], str]:
         """The node of a VM, and who knew: redis, or postgresql (then Redis is told).

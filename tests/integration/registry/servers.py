@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import redis
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 MIGRATIONS = sorted((ROLES / "postgresql/files/migrations").glob("*.sql"))
+AS_POSTGRES = ("runuser", "-u", "postgres", "--")
 PASSWORD = "writer-secret-7"
 
 
@@ -50,31 +51,26 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 class PostgreSQL:
-    """A server with nothing in it, which can be started and stopped.
+    """A server with nothing in it, or a standby, which can be started and stopped.
 
     Args:
         folder: belongs to user postgres; the server's certificate is in it as ca.crt.
+        primary: how the superuser of the server connects that it is to be a standby of, in the same folder.
 
     Attributes:
         superuser: how that connects.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, primary: Mapping[str, Any] | None = None) -> None:
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
         assert found, "PostgreSQL's server is needed: apt-get install postgresql"
-        self._folder, data, port = folder, folder / "data", free_port()
-        self._log = folder / "postgres.log"
+        self._folder, data, port = folder, folder / ("standby" if primary else "data"), free_port()
+        self._log = folder / f"{data.name}.log"
         self.superuser: dict[str, Any] = {"host": str(folder), "port": port, "user": "postgres"}
-        as_postgres = ("runuser", "-u", "postgres", "--")
-        _run(*as_postgres, str(found[-1] / "initdb"), "-A", "trust", "-D", str(data))
-        _run(
-            *as_postgres, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-            "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(data / "key"), "-out",
-            str(folder / "ca.crt"),
-        )  # fmt: skip
-        (data / "key").chmod(0o600)
-        rules = "local all postgres trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
-        (data / "pg_hba.conf").write_text(rules)
+        if primary is None:
+            self._make(found[-1], data)
+        else:
+            self._copy(found[-1], data, primary)
         options = {
             "listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder, "ssl": "on",
             "ssl_cert_file": folder / "ca.crt", "ssl_key_file": data / "key", "fsync": "off",
@@ -82,6 +78,22 @@ class PostgreSQL:
         arguments = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
         as_postgres = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups")
         self._command = [*as_postgres, str(found[-1] / "postgres"), "-D", str(data), *arguments]
+
+    def _make(self, binaries: Path, data: Path) -> None:
+        _run(*AS_POSTGRES, str(binaries / "initdb"), "-A", "trust", "-D", str(data))
+        _run(
+            *AS_POSTGRES, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+            "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(data / "key"), "-out",
+            str(self._folder / "ca.crt"),
+        )  # fmt: skip
+        (data / "key").chmod(0o600)
+        rules = "local all,replication postgres trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
+        (data / "pg_hba.conf").write_text(rules)
+
+    def _copy(self, binaries: Path, data: Path, primary: Mapping[str, Any]) -> None:
+        source = ["--host", primary["host"], "--port", str(primary["port"]), "--username", primary["user"]]
+        copy = ["--write-recovery-conf", "--checkpoint", "fast", "--pgdata", str(data)]
+        _run(*AS_POSTGRES, str(binaries / "pg_basebackup"), *source, *copy)
 
     def start(self) -> None:
         with self._log.open("ab") as log:

@@ -198,7 +198,7 @@ def role(admin: dict[str, Any], folder: Path, tmp_path: Path) -> Iterator[Any]:
             {"ansible.builtin.include_role": {"name": str(tmp_path / "postgresql"), "tasks_from": "migrate.yml"}}
         ],
         "vars": {
-            "postgresql_database": "by_role", "postgresql_writer": "virtfleet", "postgresql_reader": "virtfleet_ro",
+            "__postgresql_migrated": "by_role", "postgresql_writer": "virtfleet", "postgresql_reader": "virtfleet_ro",
             "postgresql_writer_password": "", "postgresql_reader_password": "", "postgresql_address": "127.0.0.1",
             "postgresql_ca_file": "", "ansible_become_method": "ansible.builtin.su",
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
