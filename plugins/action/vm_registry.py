@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from ..module_utils.cloud_config import requested_cloud_config
 from ..module_utils.errors import Invalid
-from ..module_utils.reconcile_plan import told
 from ..module_utils.registry import Claim, Registry
 from ..module_utils.registry_rows import Record
+from ..module_utils.seen import told
 from ..module_utils.spec import VmSpec, read_request, with_flavor
 from ..plugin_utils.registry_action import RegistryAction, change_result
 
@@ -169,6 +169,7 @@ def claim_view(claim: Claim, intent: str) -> dict[str, Any]:
             "vm": claim.vm,
             "node": claim.node,
             "target": claim.target,
+            "record": claim.record,
         }
         | ({"request": claim.request} if intent == "backup" else {})
     )

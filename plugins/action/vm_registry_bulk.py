@@ -76,7 +76,7 @@ def _by_node(claims: list[Claim], asked: dict[str, dict[str, Any]]) -> dict[str,
     nodes: dict[str, list[dict[str, Any]]] = {}
     for claim in claims:
         if claim.needed:
-            options = {field: claim.vm[field] for field in _NODE_FIELDS}
+            options = {field: claim.vm[field] for field in _NODE_FIELDS} | {"record": claim.record}
             given = asked[claim.vm["name"]]
             options |= {key: given[key] for key in ("ssh_authorized_keys", "guest_user") if given.get(key) is not None}
             nodes.setdefault(claim.node["name"], []).append(options)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..module_utils.reconcile_plan import told
 from ..module_utils.registry import Registry
+from ..module_utils.seen import told
 from ..plugin_utils.registry_action import RegistryAction
 
 

@@ -29,6 +29,7 @@ _OURS = "virtfleet."
 _VM_ID = "virtfleet.vm_id"
 _SEED = "virtfleet.seed_sha256"
 _REQUEST = "virtfleet.request_sha256"
+_RECORD = "virtfleet.record"
 _CONNECT_SECONDS = 10
 _MAKE_ROOM = "Make room ('ceph df', 'ceph osd pool get-quota')"
 # Options of librados, which waits for ever without them; in seconds.
@@ -140,7 +141,8 @@ class Ceph:
                     metadata = dict(image.metadata_list())
                     # Our own read-only handle does not watch the header, so every watcher is somebody else.
                     watchers = len(list(image.watchers_list()))
-                    return VolumeFacts(image.size(), _parent(image), vm_mark(metadata), metadata.get(_SEED), watchers)
+                    marks = vm_mark(metadata), metadata.get(_SEED)
+                    return VolumeFacts(image.size(), _parent(image), *marks, watchers, metadata.get(_RECORD))
             except rbd.ImageNotFound:
                 return None
 
@@ -219,6 +221,11 @@ class Ceph:
         with as_our_errors(f"marking volume {volume}"), rbd.Image(self.ioctx, volume) as image:
             image.metadata_set(_REQUEST, request_sha256)
             image.metadata_set(_VM_ID, vm_id)
+
+    def keep_record(self, volume: str, record: str) -> None:
+        """Write what the registry has of a VM into the metadata of its volume, which may be open."""
+        with as_our_errors(f"keeping the record of volume {volume}"), rbd.Image(self.ioctx, volume) as image:
+            image.metadata_set(_RECORD, record)
 
     def write_seed(self, volume: str, content: bytes, vm_id: str, sha256: str) -> None:
         """Make the seed volume, or write it anew; the digest goes in last, so that a torn write is seen."""

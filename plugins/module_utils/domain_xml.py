@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from .console_log import console_log_path
 from .nic import Nic
 from .plan_types import Hardware
+from .spec import RESERVED_DISKS
 
 NAMESPACE = "https://virtfleet.cloud/xmlns/vm/1"
 _VM_TAG = f"{{{NAMESPACE}}}vm"
@@ -117,6 +118,36 @@ def owned_metadata(xml: str) -> OwnedMetadata | None:
 def mac_addresses(xml: str) -> tuple[str, ...]:
     """The MAC addresses of the domain's interfaces, in their order."""
     return tuple(mac.get("address", "") for mac in ET.fromstring(xml).findall("devices/interface/mac"))
+
+
+def nics(xml: str) -> tuple[Nic, ...]:
+    """What the domain's interfaces are connected to, with their MACs, in their order."""
+    found = []
+    for interface in ET.fromstring(xml).findall("devices/interface"):
+        source, mac, tag = interface.find("source"), interface.find("mac"), interface.find("vlan/tag")
+        place = source.attrib if source is not None else {}
+        found.append(
+            Nic(
+                network=place.get("network"),
+                # That of a network is written beside its name while the domain runs.
+                bridge=None if "network" in place else place.get("bridge"),
+                vlan=int(tag.get("id", "0")) if tag is not None else None,
+                mac=mac.get("address") if mac is not None else None,
+            )
+        )
+    return tuple(found)
+
+
+def data_disks(xml: str, name: str) -> tuple[DiskDevice, ...]:
+    """The data disks of the domain of this name, in their order."""
+    found = []
+    for disk in ET.fromstring(xml).findall("devices/disk[@type='network']"):
+        source = disk.find("source[@protocol='rbd']")
+        volume = source.get("name", "").partition("/")[2] if source is not None else ""
+        owner, _dot, part = volume.partition(".")
+        if owner == name and part not in RESERVED_DISKS:
+            found.append(DiskDevice(volume, disk.findtext("serial", "")))
+    return tuple(found)
 
 
 def hardware(xml: str) -> Hardware:

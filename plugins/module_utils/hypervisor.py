@@ -81,6 +81,11 @@ class Hypervisor:
             lambda: {domain.name(): _facts(domain) for domain in self._connection.listAllDomains()},
         )
 
+    def definition(self, name: str) -> str:
+        """The XML of a domain as it is at its next start."""
+        inactive = libvirt.VIR_DOMAIN_XML_INACTIVE
+        return str(self._ask(f"reading domain {name}", lambda: self._existing(name).XMLDesc(inactive)))
+
     def capacity(self) -> dict[str, int]:
         """vcpus and memory_mib of the node as libvirt sees it."""
         info = self._ask("reading the node's capacity", self._connection.getInfo)

@@ -20,6 +20,8 @@ from .ownership import refuse_elsewhere
 from .plan_changes import change_steps, new_disk_steps, refuse_to_shrink
 from .plan_types import GIB, STATES, Build, Desired, ImageFacts, Observed, Plan, Step, TrashedVolume, VolumeFacts
 
+_AS_RECORDED = "as in the registry"
+
 
 def decide(desired: Desired, observed: Observed) -> Plan:
     """The steps from what is there to what was asked for.
@@ -36,14 +38,36 @@ def decide(desired: Desired, observed: Observed) -> Plan:
     steps, restart = _make(desired, observed), False
     if observed.domain is not None:
         steps, restart = change_steps(desired, observed, observed.domain)
-        if restart and desired.allow_power_cycle and desired.state in ("present", "running"):
+    steps += _record_steps(desired, observed)
+    if observed.domain is not None and restart:
+        if desired.allow_power_cycle and desired.state in ("present", "running"):
             steps += [*_stop(desired, observed.domain.state), Step("start", desired.name)]
             return _plan(desired, observed, steps, restart=False)
     return _plan(desired, observed, steps + _power(desired, observed), restart)
 
 
+def _record_steps(desired: Desired, observed: Observed) -> list[Step]:
+    """What the registry has of the VM is kept with its volume, to make the registry anew by when it is lost."""
+    if desired.record is None or _kept(desired, observed) == _AS_RECORDED:
+        return []
+    made = observed.domain is None or observed.root is not None
+    return [Step("keep_record", desired.root_volume)] if made else []
+
+
+def _kept(desired: Desired, observed: Observed) -> str:
+    """How the record that is kept compares with the registry's."""
+    if observed.root is None or observed.root.record is None:
+        return "absent"
+    return _AS_RECORDED if observed.root.record == desired.record else "other"
+
+
 def _plan(desired: Desired, observed: Observed, steps: list[Step], restart: bool) -> Plan:
-    return Plan(tuple(steps), _before(observed), _after(desired, observed, steps), restart)
+    before, after = _before(observed), _after(desired, observed, steps)
+    if desired.record is not None:
+        before["record"] = after["record"] = _kept(desired, observed)
+        if any(step.action == "keep_record" for step in steps):
+            after["record"] = _AS_RECORDED
+    return Plan(tuple(steps), before, after, restart)
 
 
 def _refuse_what_is_not_ours(desired: Desired, observed: Observed) -> None:

@@ -58,13 +58,14 @@ class DomainFacts:
 
 @dataclass(frozen=True, slots=True)
 class VolumeFacts:
-    """An RBD image as seen. `parent` is `image@snapshot`; `vm_id` and `seed_sha256` are our marks in its metadata."""
+    """An RBD image as seen. `parent` is `image@snapshot`; `vm_id`, `seed_sha256` and `record` are our marks on it."""
 
     size_bytes: int
     parent: str | None
     vm_id: str | None
     seed_sha256: str | None
     watchers: int
+    record: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,7 @@ class Desired:
         allow_power_cycle: a change that a running VM cannot take is made by stopping and starting it.
         restore: the volumes are to come from the trash, not from the image.
         remove_detached: a data disk that is detached goes to the trash instead of being kept.
+        record: what the registry has of the VM, to be kept with its root volume; None leaves what is there.
     """
 
     name: str
@@ -174,6 +176,7 @@ class Desired:
     allow_power_cycle: bool = False
     remove_detached: bool = False
     restore: bool = False
+    record: str | None = None
 
     def volume(self, disk: str) -> str:
         """The volume of a disk of this VM."""

@@ -8,9 +8,12 @@ A VM that somebody is changing is left alone, and so is what a node that does no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from .rebuild_plan import Known, Lost, lost
+from .seen import Domain, Seen
 
 # What there is to find.
 KINDS = (
@@ -26,26 +29,16 @@ KINDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Domain:
-    """A domain of ours on a node; `id` is that of its VM."""
-
-    node: str
-    name: str
-    id: str
-    state: str
-    ip: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Finding:
     """One difference.
 
     Attributes:
-        kind: one of KINDS.
+        kind: one of KINDS; where a registry is rebuilt also unknown_node, unknown_image and unknown_subnet.
         action: what mends it, for people; "" where a person has to look.
         changes: what the row of the VM gets by that.
         vm_id: the VM that the row is of.
         cached: the node that the cache is to name, None to have it forget; only with stale_cache.
+        lost: the VM that is to be recorded; only with unknown_domain.
     """
 
     kind: str
@@ -55,56 +48,33 @@ class Finding:
     changes: Mapping[str, Any] = field(default_factory=dict)
     vm_id: str = ""
     cached: str | None = None
+    lost: Lost | None = None
 
     @property
     def is_of_the_registry(self) -> bool:
         """Whether what mends it is done in PostgreSQL or Redis, and not on a node."""
-        return bool(self.changes) or self.kind == "stale_cache"
+        return bool(self.changes) or self.lost is not None or self.kind == "stale_cache"
 
     def view(self) -> dict[str, str]:
         """As results show it."""
         return {"kind": self.kind, "name": self.name, "detail": self.detail, "action": self.action}
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the nodes and the cache said.
-
-    Attributes:
-        domains: of ours, on all nodes that answered.
-        foreign: the names of domains that are not ours, by node that answered.
-        silent: the nodes that did not answer.
-        cache: the node of each name that the cache knows.
-    """
-
-    domains: Sequence[Domain] = ()
-    foreign: Mapping[str, Collection[str]] = field(default_factory=dict)
-    silent: Collection[str] = ()
-    cache: Mapping[str, str] = field(default_factory=dict)
-
-
-def told(nodes: Mapping[str, Mapping[str, Any]], silent: Collection[str] = ()) -> Seen:
-    """What module virt_rbd_vm_info returned on each node that answered, by its name."""
-    domains = [
-        Domain(node, vm["name"], vm["id"], vm["state"], vm["ip"])
-        for node, answer in nodes.items()
-        for vm in answer["vms"]
-    ]
-    return Seen(domains, {node: answer["foreign"] for node, answer in nodes.items()}, silent)
-
-
-def compare(rows: Sequence[Mapping[str, Any]], seen: Seen) -> list[Finding]:
+def compare(known: Known, seen: Seen) -> list[Finding]:
     """Every difference, by the name of what it is about.
 
     Args:
-        rows: the VMs that are not deleted: id, name, node, state, ip, made, leased, step.
+        known: of the VMs that are not deleted also node, state, ip, made, leased and step.
     """
+    rows = known.rows
     by_id: dict[str, list[Domain]] = {}
     for domain in seen.domains:
         by_id.setdefault(domain.id, []).append(domain)
     found = [finding for row in rows if not row["leased"] for finding in _row(row, by_id.get(row["id"], []), seen)]
-    found += _unknown(rows, seen)
-    found += _stale(rows, seen)
+    unknown = unknown_domains(known, seen)
+    found += unknown + _foreign(seen)
+    nodes = {row["name"]: row["node"] for row in rows}
+    found += _stale(nodes | {finding.name: finding.lost.node for finding in unknown if finding.lost}, seen)
     return sorted(found, key=lambda finding: (finding.name, finding.kind))
 
 
@@ -179,24 +149,29 @@ def _change(row: Mapping[str, Any], kind: str, detail: str, changes: Mapping[str
     return Finding(kind, row["name"], detail, action, changes, row["id"])
 
 
-def _unknown(rows: Sequence[Mapping[str, Any]], seen: Seen) -> list[Finding]:
-    known = {row["id"] for row in rows}
-    ours = [
-        Finding(
-            "unknown_domain", domain.name, f"on {domain.node} is of VM {domain.id}, which the registry does not have"
-        )
-        for domain in seen.domains
-        if domain.id not in known
-    ]
-    return ours + [
+def unknown_domains(known: Known, seen: Seen) -> list[Finding]:
+    """The VMs that have a domain and that the registry does not have."""
+    return [_unknown(one) for one in lost(known, seen)]
+
+
+def _unknown(one: Lost) -> Finding:
+    detail = f"on {one.node} is of VM {one.id}, which the registry does not have"
+    if one.detail:
+        detail += f": {one.detail}"
+    if one.wanted is None:
+        return Finding("unknown_domain", one.name, detail)
+    return Finding("unknown_domain", one.name, detail, "record it", vm_id=one.id, lost=one)
+
+
+def _foreign(seen: Seen) -> list[Finding]:
+    return [
         Finding("unknown_domain", name, f"on {node} was not made by virtfleet.cloud")
         for node, names in seen.foreign.items()
         for name in names
     ]
 
 
-def _stale(rows: Sequence[Mapping[str, Any]], seen: Seen) -> list[Finding]:
-    nodes = {row["name"]: row["node"] for row in rows}
+def _stale(nodes: Mapping[str, str], seen: Seen) -> list[Finding]:
     found = []
     for name, cached in seen.cache.items():
         node = nodes.get(name)

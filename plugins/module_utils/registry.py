@@ -14,6 +14,7 @@ from . import registry_list as lists
 from . import registry_moves as moves
 from . import registry_nodes as nodes
 from . import registry_projects as projects
+from . import registry_rebuild as rebuilding
 from . import registry_reconcile as reconciling
 from . import registry_restore as restores
 from . import registry_rows as rows
@@ -21,7 +22,8 @@ from . import registry_seeds as seeds
 from .errors import NotFound, VirtfleetError
 from .field_reader import name_problem
 from .placement import refuse_without_room
-from .reconcile_plan import Finding, Seen, compare, summary
+from .rebuild_plan import Known
+from .reconcile_plan import Finding, compare, summary, unknown_domains
 from .registry_cache import NodeCache
 from .registry_catalog import RegistryCatalog
 from .registry_change import Change
@@ -29,6 +31,7 @@ from .registry_claims import Claim, NewClaims, claimed, nothing_to_do
 from .registry_connection import Settings
 from .registry_nodes import Room
 from .registry_rows import Record
+from .seen import Seen
 from .spec import Source, VmSpec, changed_request, cloned_request, parse_request, read_request
 
 # What changes by itself, or by the guest, and is no sign of anything wrong.
@@ -309,7 +312,7 @@ class Registry(RegistryCatalog):
         with self._transaction() as cursor:
             nodes.seen(cursor, list(seen.foreign))
             there = reconciling.all_rows(cursor)
-            found = [finding for finding in compare(there, seen) if finding.kind in _REFRESHED]
+            found = [finding for finding in compare(Known(there), seen) if finding.kind in _REFRESHED]
             reconciling.write(cursor, found, actor, "refresh")
         before = {row["name"]: {"state": row["state"], "ip": row["ip"]} for row in there}
         changed = {finding.name: before[finding.name] for finding in found}
@@ -357,7 +360,7 @@ class Registry(RegistryCatalog):
         seen = replace(seen, cache=self._cache.all())
         with self._transaction(claiming=True) as cursor:
             there = reconciling.all_rows(cursor)
-            found = compare(there, seen)
+            found = compare(rebuilding.known(cursor, there, seen), seen)
             if apply:
                 reconciling.write(cursor, found, actor, "reconcile")
             addresses = {node["name"]: node for node in nodes.with_use(cursor)}
@@ -365,10 +368,33 @@ class Registry(RegistryCatalog):
             self._mend_cache(found, there, addresses)
         return found, [row["id"] for row in there]
 
+    def rebuild(
+        self, seen: Seen, told_nodes: Mapping[str, Mapping[str, Any]], told_images: Mapping[str, int], actor: str
+    ) -> list[Finding]:
+        """Insert the nodes, images and VMs that are there and that the registry does not have; nothing else changes.
+
+        Args:
+            told_nodes: address, vcpus and memory_mib by name.
+            told_images: sizes in GiB by name.
+
+        Returns:
+            What was missing; what has no action is for a person.
+        """
+        with self._transaction(claiming=True) as cursor:
+            found = rebuilding.add_nodes(cursor, told_nodes) + rebuilding.add_images(cursor, told_images)
+            unknown = unknown_domains(rebuilding.known(cursor, reconciling.all_rows(cursor), seen), seen)
+            reconciling.write(cursor, unknown, actor, "rebuild")
+            found += unknown + rebuilding.missing_subnets(cursor)
+            recorded = [finding.lost for finding in unknown if finding.lost]
+            places = {one.name: rows.node(cursor, one.node) for one in recorded}
+        self._cache.write(places)
+        return found
+
     def _mend_cache(
         self, found: Sequence[Finding], there: Sequence[Mapping[str, Any]], addresses: Mapping[str, Mapping[str, Any]]
     ) -> None:
         moved = {finding.name: str(finding.changes["node"]) for finding in found if "node" in finding.changes}
+        moved |= {finding.name: finding.lost.node for finding in found if finding.lost}
         stale = {finding.name: finding.cached for finding in found if finding.kind == "stale_cache"}
         wanted = stale | moved
         self._cache.write(

@@ -24,7 +24,8 @@ from .spec import VmSpec
 class Claim:
     """A VM that is reserved for the caller. `needed` is False where there is nothing to do; then there is no lease.
 
-    `target` is the node that it moves to, `request` what create_vm.yml would have to be given to make it.
+    `target` is the node that it moves to, `request` what create_vm.yml would have to be given to make it, and `record`
+    what is kept with its volume.
     """
 
     vm: dict[str, Any]
@@ -35,6 +36,7 @@ class Claim:
     lease: str | None = None
     target: dict[str, str] | None = None
     request: dict[str, Any] | None = None
+    record: dict[str, Any] | None = None
 
 
 def claimed(cursor: Any, name: str, lease: str, before: Mapping[str, Any], resume: bool = False) -> Claim:
@@ -42,7 +44,9 @@ def claimed(cursor: Any, name: str, lease: str, before: Mapping[str, Any], resum
     row = rows.existing(cursor, name)
     change = Change(rows.view(before) if before else {}, rows.view(row))
     request = restores.request_of(row)
-    return Claim(rows.shown(row), rows.node(cursor, row["node"]), True, change, resume, lease, request=request)
+    record = restores.record_of(row)
+    node = rows.node(cursor, row["node"])
+    return Claim(rows.shown(row), node, True, change, resume, lease, request=request, record=record)
 
 
 def nothing_to_do(cursor: Any, row: Mapping[str, Any]) -> Claim:
@@ -103,8 +107,9 @@ class NewClaims:
         if not self._new:
             return
         for row, lease in insert_all(self._cursor, list(self._new.values()), self._actor, self._lease_seconds):
-            change = Change({}, rows.view(row))
-            self._claims[row["name"]] = Claim(rows.shown(row), self._room.node(row["node"]), True, change, lease=lease)
+            change, record = Change({}, rows.view(row)), restores.record_of(row)
+            node = self._room.node(row["node"])
+            self._claims[row["name"]] = Claim(rows.shown(row), node, True, change, lease=lease, record=record)
         self._new = {}
 
     def _claim_again(self, row: dict[str, Any], spec: VmSpec) -> Claim:

@@ -26,7 +26,7 @@ _TYPES = {
 _INSERT = f"""WITH new AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(%(rows)s)
             AS new ({", ".join(f"{column} {kind}" for column, kind in _TYPES.items())}, detail jsonb)),
-    told AS (INSERT INTO event (vm, actor, action, detail) SELECT id, %(actor)s, 'create', detail FROM new)
+    told AS (INSERT INTO event (vm, actor, action, detail) SELECT id, %(actor)s, %(action)s, detail FROM new)
     INSERT INTO vm ({", ".join(_TYPES)}, lease_until)
         SELECT {", ".join(_TYPES)}, now() + %(lease_seconds)s * interval '1 second' FROM new RETURNING {COLUMNS}"""
 
@@ -40,17 +40,21 @@ class NewVm:
     id: str | None = None
 
 
-def insert(cursor: Any, vm: NewVm, actor: str, lease_seconds: int) -> tuple[dict[str, Any], str]:
+def insert(
+    cursor: Any, vm: NewVm, actor: str, lease_seconds: int, action: str = "create"
+) -> tuple[dict[str, Any], str]:
     """insert_all for one."""
-    ((row, lease),) = insert_all(cursor, [vm], actor, lease_seconds)
+    ((row, lease),) = insert_all(cursor, [vm], actor, lease_seconds, action)
     return row, lease
 
 
-def insert_all(cursor: Any, vms: Sequence[NewVm], actor: str, lease_seconds: int) -> list[tuple[dict[str, Any], str]]:
-    """Make the rows of VMs and tell their history; returns each row with its lease."""
+def insert_all(
+    cursor: Any, vms: Sequence[NewVm], actor: str, lease_seconds: int, action: str = "create"
+) -> list[tuple[dict[str, Any], str]]:
+    """Make the rows of VMs and tell their history of this action; returns each row with its lease."""
     macs = iter(nics.free_macs(cursor, sum(not nic.mac for vm in vms for nic in vm.spec.nics)))
     new = [_row(vm, nics.with_macs(vm.spec.nics, macs), new_lease(actor)) for vm in vms]
-    values = {"rows": json.dumps(new), "actor": actor, "lease_seconds": lease_seconds}
+    values = {"rows": json.dumps(new), "actor": actor, "action": action, "lease_seconds": lease_seconds}
     cursor.execute(_INSERT, values)
     made = {row["id"]: dict(row) for row in cursor.fetchall()}
     return [(made[row["id"]], row["lease_by"]) for row in new]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from . import registry_rebuild as rebuilding
 from . import registry_rows as rows
 from .reconcile_plan import Finding
 
@@ -29,6 +30,8 @@ def all_rows(cursor: Any, to_write: bool = True) -> list[dict[str, Any]]:
 def write(cursor: Any, findings: Iterable[Finding], actor: str, action: str) -> None:
     """Write what mends the rows, and tell their history that this action did."""
     for finding in findings:
+        if finding.lost is not None:
+            rebuilding.record(cursor, finding.lost, actor, action)
         if not finding.changes:
             continue
         cursor.execute(

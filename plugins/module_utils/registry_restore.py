@@ -13,6 +13,7 @@ from typing import Any
 from . import registry_nics as nics
 from . import registry_rows as rows
 from .errors import Conflict, Invalid
+from .rebuild_plan import RECORD_VERSION, RECORDED
 from .registry_insert import NewVm, insert
 from .registry_nodes import Room
 from .registry_projects import refuse_over_quota
@@ -29,6 +30,13 @@ def request_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """What create_vm.yml would have to be given to make this VM anywhere, without user-data."""
     seed = {name: row["spec"].get(name) for name in ("guest_user", "ssh_authorized_keys", *_OF_ITS_GUEST)}
     return rows.as_request(row) | seed | {"node": None, "networks": nics.of_row(row)}
+
+
+def record_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept with a VM's volume, to make its row anew from; see rebuild_plan for how it is read."""
+    spec = {name: row["spec"][name] for name in RECORDED if row["spec"].get(name)}
+    request = {name: value for name, value in request_of(row).items() if value is not None and name not in spec}
+    return {"version": RECORD_VERSION, "created_at": row["created_at"], "request": request, "spec": spec}
 
 
 def is_restoring(row: Mapping[str, Any]) -> bool:

@@ -27,7 +27,8 @@ from .node_config import read_node_config
 from .plan import decide
 from .plan_types import Build, Desired, Hardware, Observed, Plan, Sizes, SourceSnapshot, Step, VolumeFacts
 from .snapshot_plan import clear_snapshots
-from .spec import Source, VmSpec, digest, parse_disks, parse_request
+from .spec import Source, VmSpec, canonical, digest, parse_disks, parse_request
+from .vm_details import details
 
 DAY_SECONDS = 86400
 NEEDS_ROOM = ("clone", "clone_volume", "create_disk", "grow", "grow_online", "write_seed")
@@ -70,6 +71,7 @@ class VmRun:
             build=build,
             force=params["force"],
             purge=params["purge"],
+            record=None if params["record"] is None else canonical(params["record"]),
         )
 
     def _sizes(self) -> Sizes:
@@ -214,6 +216,7 @@ EXECUTORS: dict[str, Callable[[VmRun, Step], None]] = {
     "set_vcpus": lambda run, step: run.hypervisor.set_vcpus(step.target, step.detail["vcpus"]),
     "restore": lambda run, step: run.trash.restore(step.detail["volume"]),
     "mark": lambda run, step: run.ceph.mark(step.target, run.desired.id, run.request_sha256),
+    "keep_record": lambda run, step: run.ceph.keep_record(step.target, run.desired.record or ""),
     "write_seed": lambda run, step: run.write_seed(step.target),
     "trash": lambda run, step: run.ceph.trash(step.target, run.params["retention_days"] * DAY_SECONDS),
     "remove_snapshots": lambda run, step: run.remove_snapshots(step.target, step.detail["snapshots"]),
@@ -340,6 +343,11 @@ def run_vm_info_module(module: AnsibleModule) -> None:
                 {"name": name, "id": facts.owned_id, "state": facts.state, "ip": hypervisor.address(name)}
                 for name, facts in sorted(wanted.items())
             ]
+            if module.params["details"]:
+                node = read_node_config(module.params["node_config"])
+                with pool_of(node) as ceph:
+                    known = details([vm["name"] for vm in vms], node, ceph, hypervisor)
+                vms = [vm | {"details": known[vm["name"]]} for vm in vms]
             if module.params["console_lines"]:
                 directory = read_node_config(module.params["node_config"]).console_log_dir
                 for vm in vms:

@@ -137,7 +137,12 @@ class VmSpec:
 
 def digest(value: Any) -> str:
     """The SHA-256 of a JSON value in canonical form."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def canonical(value: Any) -> str:
+    """A JSON value as text; equal values are equal texts."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def parse_request(raw: Mapping[str, Any]) -> VmSpec:

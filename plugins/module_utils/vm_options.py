@@ -64,6 +64,7 @@ VM_OPTIONS: dict[str, Any] = {
             "snapshot": {"type": "str"},
         },
     },
+    "record": {"type": "dict"},
     "remove_detached": {"type": "bool", "default": False},
     "allow_power_cycle": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},

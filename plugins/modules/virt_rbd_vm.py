@@ -90,6 +90,12 @@ options:
       snapshot:
         description: A whole snapshot that M(virtfleet.cloud.virt_rbd_snapshot) made of it. Default is the newest.
         type: str
+  record:
+    description:
+      - What the registry has of the VM, as M(virtfleet.cloud.vm_registry) returns it with a claim. It is kept with the
+        root volume, so that a registry that is lost can be rebuilt.
+      - Without it what is kept already stays.
+    type: dict
   remove_detached:
     description: Move the volumes of data disks that are detached to the trash instead of keeping them.
     type: bool

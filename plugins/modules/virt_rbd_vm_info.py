@@ -19,7 +19,7 @@ extends_documentation_fragment:
   - virtfleet.cloud.node
   - virtfleet.cloud.node.libvirt
 requirements:
-  - python3-libvirt of the distribution, on the node
+  - python3-libvirt of the distribution, on the node; with O(details) python3-rados and python3-rbd as well
 attributes:
   check_mode:
     support: full
@@ -36,6 +36,10 @@ options:
     description: How many lines from the end of what each VM wrote to its serial console to report as C(console_log).
     type: int
     default: 0
+  details:
+    description: Report as C(details) of each VM what a registry that lost it can be rebuilt from. Reads Ceph as well.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -75,6 +79,7 @@ from ..module_utils.run import run_vm_info_module
 ARGUMENT_SPEC = {
     "names": {"type": "list", "elements": "str"},
     "console_lines": {"type": "int", "default": 0},
+    "details": {"type": "bool", "default": False},
     **NODE_OPTIONS,
 }
 

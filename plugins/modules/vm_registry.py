@@ -142,6 +142,10 @@ target:
   description: Name and address of the node that it moves to.
   returned: O(state=claimed) and O(intent=migrate)
   type: dict
+record:
+  description: What is to be kept with the volume of the VM, to rebuild the registry by when it is lost.
+  returned: O(state=claimed)
+  type: dict
 needed:
   description: Whether anything has to be done. If not, there is no lease.
   returned: O(state=claimed)

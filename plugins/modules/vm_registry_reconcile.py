@@ -27,7 +27,9 @@ attributes:
     description: RV(findings) says what differs.
 options:
   nodes:
-    description: What M(virtfleet.cloud.virt_rbd_vm_info) returned on each node that answered, by its name.
+    description:
+      - What M(virtfleet.cloud.virt_rbd_vm_info) returned on each node that answered, by its name. Without its
+        C(details) VMs that the registry does not have are reported only.
     type: dict
     required: true
   silent:
@@ -36,7 +38,9 @@ options:
     elements: str
     default: []
   apply:
-    description: Mend what can be mended, which is states, nodes and addresses in the registry, and entries of Redis.
+    description:
+      - Mend what can be mended, which is states, nodes and addresses in the registry, VMs that it does not have, see
+        M(virtfleet.cloud.vm_registry_rebuild), and entries of Redis.
     type: bool
     default: false
 """

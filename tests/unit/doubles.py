@@ -18,6 +18,7 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import 
     with_hardware,
 )
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Backend, Conflict, VirtfleetError
+from ansible_collections.virtfleet.cloud.plugins.module_utils.ownership import Ownership
 from ansible_collections.virtfleet.cloud.plugins.module_utils.plan_types import (
     GIB,
     DomainFacts,
@@ -91,6 +92,10 @@ class FakeCeph:
     def owner(self, vm_id: str) -> str | None:
         return self.world.owners.get(vm_id)
 
+    def ownership(self, vm_id: str) -> Ownership | None:
+        node = self.world.owners.get(vm_id)
+        return None if node is None else Ownership(node)
+
     def clone(self, image: str, snapshot: str, volume: str) -> None:
         if volume in self.world.volumes or image not in self.world.images:
             raise Backend("exists, or no such image")
@@ -128,6 +133,11 @@ class FakeCeph:
         marked = replace(self._existing(volume), vm_id=vm_id)
         self.world.mutate("mark")
         self.world.volumes[volume] = marked
+
+    def keep_record(self, volume: str, record: str) -> None:
+        kept = replace(self._existing(volume), record=record)
+        self.world.mutate("keep_record")
+        self.world.volumes[volume] = kept
 
     def write_seed(self, volume: str, content: bytes, vm_id: str, sha256: str) -> None:
         self.world.mutate("write_seed")
@@ -209,6 +219,9 @@ class FakeHypervisor:
 
     def domains(self) -> dict[str, DomainFacts]:
         return dict(self.world.domains)
+
+    def definition(self, name: str) -> str:
+        return self.world.xml[name]
 
     def capacity(self) -> dict[str, int]:
         return {"vcpus": 8, "memory_mib": 4096}

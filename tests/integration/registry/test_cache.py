@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import redis
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import NotFound
-from ansible_collections.virtfleet.cloud.plugins.module_utils.reconcile_plan import Domain, Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Registry
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connection import Settings
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
+from ansible_collections.virtfleet.cloud.plugins.module_utils.seen import Domain, Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_request
 
 N1 = {"name": "n1", "address": "10.0.0.1"}

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Conflict, Invalid, VirtfleetError
-from ansible_collections.virtfleet.cloud.plugins.module_utils.reconcile_plan import Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Registry
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
+from ansible_collections.virtfleet.cloud.plugins.module_utils.seen import Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_request
 
 

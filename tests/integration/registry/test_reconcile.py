@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import redis
-from ansible_collections.virtfleet.cloud.plugins.module_utils.reconcile_plan import Domain, Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Registry
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connection import Settings
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
+from ansible_collections.virtfleet.cloud.plugins.module_utils.seen import Domain, Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_request
 
 Sql = Callable[..., list[tuple[Any, ...]]]

@@ -16,10 +16,10 @@ import pytest
 import redis
 from ansible_collections.virtfleet.cloud.plugins.module_utils import registry_connection
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import VirtfleetError
-from ansible_collections.virtfleet.cloud.plugins.module_utils.reconcile_plan import Domain, Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Claim, Registry
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connection import Settings
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
+from ansible_collections.virtfleet.cloud.plugins.module_utils.seen import Domain, Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import VmSpec, parse_request, read_request
 
 Sql = Callable[..., list[tuple[Any, ...]]]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import VirtfleetError
-from ansible_collections.virtfleet.cloud.plugins.module_utils.reconcile_plan import Domain, Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Claim, Registry
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
+from ansible_collections.virtfleet.cloud.plugins.module_utils.seen import Domain, Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_request
 
 Sql = Callable[..., list[tuple[Any, ...]]]

@@ -18,10 +18,10 @@ import psycopg2
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils import registry_connection
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import VirtfleetError
-from ansible_collections.virtfleet.cloud.plugins.module_utils.reconcile_plan import Domain, Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Claim, Registry
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connection import RegistryConnection, Settings
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
+from ansible_collections.virtfleet.cloud.plugins.module_utils.seen import Domain, Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_request
 from proxy import Proxy
 from servers import PASSWORD, PostgreSQL, set_up

@@ -16,10 +16,10 @@ import yaml
 from ansible_collections.virtfleet.cloud.plugins.filter.findings import findings_table
 from ansible_collections.virtfleet.cloud.plugins.filter.vm_history import history_table
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Invalid, NotFound, VirtfleetError
-from ansible_collections.virtfleet.cloud.plugins.module_utils.reconcile_plan import Domain, Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Registry
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connection import Settings
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
+from ansible_collections.virtfleet.cloud.plugins.module_utils.seen import Domain, Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_request, read_request
 
 ROOT = Path(__file__).resolve().parents[3]

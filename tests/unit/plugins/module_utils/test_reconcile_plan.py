@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.filter.findings import findings_table
 from ansible_collections.virtfleet.cloud.plugins.module_utils.orphan_plan import PoolVolume, decide_orphans, orphans
-from ansible_collections.virtfleet.cloud.plugins.module_utils.reconcile_plan import Domain, Seen, compare, summary
+from ansible_collections.virtfleet.cloud.plugins.module_utils.rebuild_plan import Known
+from ansible_collections.virtfleet.cloud.plugins.module_utils.reconcile_plan import compare, summary
+from ansible_collections.virtfleet.cloud.plugins.module_utils.seen import Domain, Seen
 
 ROW: dict[str, Any] = {
     "id": "1", "name": "a", "node": "n1", "state": "running", "ip": "192.0.2.1", "made": True, "leased": False,
-    "step": None,
+    "step": None, "mac": "52:54:00:00:00:01", "spec": {},
 }  # fmt: skip
 HERE = Domain("n1", "a", "1", "running", "192.0.2.1")
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -21,7 +23,7 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 def found(row: dict[str, Any] | None = None, **seen: Any) -> list[tuple[str, str, str]]:
     rows = [] if row is None else [ROW | row]
-    return [(finding.kind, finding.name, finding.action) for finding in compare(rows, Seen(**seen))]
+    return [(finding.kind, finding.name, finding.action) for finding in compare(Known(rows), Seen(**seen))]
 
 
 @pytest.mark.parametrize(

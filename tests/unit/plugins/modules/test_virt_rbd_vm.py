@@ -26,6 +26,8 @@ Runner = Callable[..., dict[str, Any]]
 TRANSITIONS = [
     ([], {**VM, "state": "present"}),
     ([], {**VM, "state": "running"}),
+    ([], {**VM, "state": "running", "record": {"version": 1}}),
+    ([VM], {**EXISTING, "state": "present", "record": {"version": 1}}),
     ([], {**VM, "state": "stopped"}),
     ([{**VM, "state": "present"}], {**EXISTING, "state": "running"}),
     ([VM], {**EXISTING, "state": "stopped"}),
@@ -58,7 +60,7 @@ def test_check_run_rerun_check(
     assert not stays or world.domains["a"].state == "stopped"
 
 
-@pytest.mark.parametrize("wanted", [VM, {**EXISTING, "state": "absent"}])
+@pytest.mark.parametrize("wanted", [VM, {**VM, "record": {"version": 1}}, {**EXISTING, "state": "absent"}])
 def test_killed_at_any_step_the_next_run_finishes(
     vm_module: Runner, world: World, monkeypatch: pytest.MonkeyPatch, wanted: dict[str, Any]
 ) -> None:
@@ -73,6 +75,30 @@ def test_killed_at_any_step_the_next_run_finishes(
     world.fail_at = None
     vm_module(**wanted)
     assert not vm_module(check=True, **wanted)["changed"]
+
+
+RECORD: dict[str, Any] = {
+    "version": 1,
+    "created_at": "2026-11-24T08:00:00.000Z",
+    "request": {"tags": ["web"]},
+    "spec": {},
+}
+
+
+def test_the_record_of_the_registry_is_kept_with_the_root_volume(vm_module: Runner, world: World) -> None:
+    made = vm_module(**VM, record=RECORD)
+    assert made["actions"][-2:] == ["keep_record a.root", "start a"]
+    assert json.loads(world.volumes["a.root"].record or "") == RECORD
+    # Without one what is kept stays.
+    assert not vm_module(**VM)["changed"]
+    other = {**RECORD, "request": {"tags": []}}
+    changed = vm_module(**EXISTING, state="present", record=other)
+    assert changed["actions"] == ["keep_record a.root"]
+    assert [changed["diff"][side]["record"] for side in ("before", "after")] == ["other", "as in the registry"]
+    assert not vm_module(**EXISTING, state="present", record=other)["changed"]
+    vm_module(**EXISTING, state="absent")
+    assert vm_module(**VM, restore=True, record=RECORD)["actions"][-2:] == ["keep_record a.root", "start a"]
+    assert json.loads(world.volumes["a.root"].record or "") == RECORD
 
 
 def test_no_secret_in_the_result(vm_module: Runner) -> None:
@@ -108,6 +134,19 @@ def test_info_reports_state_and_address(vm_module: Runner, info_module: Runner) 
     assert result["vms"] == [{"name": "a", "id": ID, "state": "running", "ip": "192.0.2.1"}]
     assert result["capacity"] == {"vcpus": 8, "memory_mib": 4096}
     assert info_module(names=["b"])["vms"] == []
+
+
+def test_info_reports_what_a_registry_can_be_rebuilt_from(
+    vm_module: Runner, info_module: Runner, node_config: str
+) -> None:
+    networks = [{"mac": "52:54:00:12:34:56"}, {"mac": "52:54:00:12:34:57", "bridge": "br0", "vlan": 7}]
+    disks = [{"name": "data", "size_gib": 3, "serial": "one"}]
+    sizes = {"memory_mib": 128, "memory_max_mib": 256, "vcpus": 1, "vcpus_max": 2}
+    vm_module(**VM | sizes | {"networks": networks, "disks": disks, "project": "shop", "record": RECORD})
+    (vm,) = info_module(details=True, node_config=node_config)["vms"]
+    facts = {"disk_gib": 10, "parent": "img@golden", "owner": "node-1", "moving_to": None, "record": RECORD}
+    wanted = {"project": "shop", "image": "img", "networks": networks, "disks": disks}
+    assert vm["details"] == sizes | facts | wanted
 
 
 def test_info_reports_the_end_of_the_console_log(
