@@ -130,7 +130,7 @@ def _readable(domain: Domain, details: Mapping[str, Any], node: str) -> Lost:
     state = "migrating" if moving else domain.state
     kept = _kept(details, record["spec"] if whole else {}) | moving
     size = f"{spec.memory_mib} MiB, {spec.vcpus} CPU, {spec.disk_gib} GiB of {spec.image}"
-    detail = f"{state} on {node}, {size}{'' if whole else '; without tags and seed, which nobody kept'}"
+    detail = f"{state}, {size}{'' if whole else '; without tags and seed, which nobody kept'}"
     created_at = record["created_at"] if whole else None
     return Lost(domain.name, domain.id, node, detail, spec, state, domain.ip, created_at, kept)
 
