@@ -42,6 +42,8 @@ def copy(lab: Lab, tmp_path: Path) -> Iterator[Path]:
     try:
         yield file
     finally:
+        # Where it ended half-way the registry may not know them.
+        lab.play("playbooks/rebuild_registry.yml")
         lab.play("playbooks/protect_vm.yml", name=OLD, protected=False)
         for name in (OLD, NEW, GONE):
             lab.play("playbooks/delete_vm.yml", name=name, purge=True, force=True)
@@ -58,13 +60,16 @@ def test_an_older_registry_learns_what_happened_since(lab: Lab, copy: Path, tmp_
     before = lab.vms(tmp_path)
     refused = lab.play("playbooks/restore_registry.yml", file=str(hour_old))
     assert not refused.ok and "With replace=true" in words(refused), refused.output
-    broken.write_bytes(hour_old.read_bytes()[:-2000])
+    content = hour_old.read_bytes()
+    broken.write_bytes(content[: len(content) // 2] + bytes(1000) + content[len(content) // 2 + 1000 :])
     failed = lab.play("playbooks/restore_registry.yml", file=str(broken), replace=True)
     assert not failed.ok and lab.vms(tmp_path) == before, failed.output
     checked = lab.play("playbooks/restore_registry.yml", "--check", file=str(hour_old), replace=True)
     assert checked.ok and lab.vms(tmp_path) == before, checked.output
 
-    print(done(lab.play("playbooks/restore_registry.yml", file=str(hour_old), replace=True)).output)
+    restored = done(lab.play("playbooks/restore_registry.yml", file=str(hour_old), replace=True))
+    assert "is left out" not in restored.output, restored.output
+    print(restored.output)
     assert set(lab.vms(tmp_path)) == set(before) - {NEW} | {GONE}
     print(done(lab.play("playbooks/list_registry_backups.yml")).output)
     # What happened is as hard to change as before, and the other role still reads all of it.
@@ -76,11 +81,12 @@ def test_an_older_registry_learns_what_happened_since(lab: Lab, copy: Path, tmp_
     print(report.output)
     assert f"{GONE} missing_domain is on no node" in words(report)
     assert f"{NEW} unknown_domain" in words(report) and report.unchanged
+    # What is gone with its volumes has nothing that a domain could be made of.
+    done(lab.play("playbooks/delete_vm.yml", name=GONE))
     done(lab.play("playbooks/reconcile.yml", apply=True))
-    assert tags(lab, NEW) == "{young}" and {NEW, GONE, OLD} <= set(lab.vms(tmp_path))
+    assert tags(lab, NEW) == "{young}" and {NEW, OLD} <= set(lab.vms(tmp_path))
     again = done(lab.play("playbooks/reconcile.yml", apply=True))
     assert again.unchanged and f"{NEW} unknown_domain" not in words(again), again.output
-    done(lab.play("playbooks/delete_vm.yml", name=GONE))
     assert done(lab.play("playbooks/create_vm.yml", name=NEW, tags=["young"], **SMALL)).unchanged
 
 

@@ -17,7 +17,7 @@ import redis
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Registry
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_cache import CacheSettings
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connection import Settings
-from servers import PASSWORD, free_port, postgresql, stop, wait
+from servers import PASSWORD, ROLES, free_port, postgresql, stop, wait
 
 
 @pytest.fixture(scope="session")
@@ -38,20 +38,21 @@ def admin(folder: Path) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def cache(folder: Path) -> Iterator[redis.Redis]:
-    """Redis with a password."""
+    """Redis with the role's user, looked at as one who may do everything."""
     # Debian's redis-server is a link to redis-check-rdb of redis-tools; the name it is called by decides what it is.
     binary = shutil.which("redis-server") or shutil.which("redis-check-rdb")
     assert binary, "Redis is needed: apt-get install redis-server"
     port = free_port()
+    acl = (ROLES / "redis/templates/users.acl.j2").read_text()
+    acl = acl.replace("{{ redis_user }}", "virtfleet").replace("#{{ redis_password | hash('sha256') }}", f">{PASSWORD}")
     (folder / "redis.conf").write_text(
-        f'bind 127.0.0.1\nport {port}\nsave ""\nappendonly no\n'
-        f"user default off\nuser virtfleet on >{PASSWORD} ~vm:* +@all\n"
+        f'bind 127.0.0.1\nport {port}\nsave ""\nappendonly no\n{acl}\nuser tests on >{PASSWORD} ~* +@all\n'
     )
     with (folder / "redis.log").open("wb") as log:
         process = subprocess.Popen(
             ["redis-server", str(folder / "redis.conf")], executable=binary, cwd=folder, stdout=log, stderr=log
         )
-    client = redis.Redis(port=port, host="127.0.0.1", username="virtfleet", password=PASSWORD, decode_responses=True)
+    client = redis.Redis(port=port, host="127.0.0.1", username="tests", password=PASSWORD, decode_responses=True)
     try:
         wait(client.ping)
         yield client
