@@ -263,6 +263,7 @@ def test_another_pool_holds_backups_as_a_directory_does(lab: Lab, tmp_path: Path
     is_refused(play(lab, "backup_vm", to=f"pool:{POOL}"), "would be lost with them")
 
 
+@pytest.mark.slow
 def test_a_guest_has_its_files_under_another_name_and_is_another(lab: Lab, vm: str) -> None:
     succeeds(lab.play("playbooks/refresh_vms.yml"))
     deadline = time.monotonic() + 180

@@ -84,6 +84,7 @@ def mini(lab: Lab) -> Iterator[list[str]]:
     assert lab.on("node-1", "hostname") == "node-1\n", "the first lab went with the second"
 
 
+@pytest.mark.slow
 def test_a_killed_lab_comes_up_again_beside_another(lab: Lab, mini: list[str]) -> None:
     first = run(*mini, minutes=5)
     assert first.returncode == 0, first.stdout + first.stderr

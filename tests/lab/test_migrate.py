@@ -120,6 +120,7 @@ def test_no_key_of_a_move_stays(lab: Lab, guest: str) -> None:
         assert lab.on(node, "sh", "-c", "ls -d /run/virtfleet-* 2>/dev/null || true") == ""
 
 
+@pytest.mark.slow
 def test_a_move_that_takes_too_long_is_broken_off(lab: Lab, guest: str) -> None:
     boot = read(lab, "node-2", "/proc/sys/kernel/random/boot_id")
     result = move(lab, guest, node="node-1", timeout=2, bandwidth=1)
@@ -130,6 +131,7 @@ def test_a_move_that_takes_too_long_is_broken_off(lab: Lab, guest: str) -> None:
     assert read(lab, "node-2", "/proc/sys/kernel/random/boot_id") == boot
 
 
+@pytest.mark.slow
 def test_a_move_whose_controller_is_killed_is_finished_by_the_next(lab: Lab, guest: str) -> None:
     variables = json.dumps({"name": guest, "node": "node-1", "bandwidth": 60})
     run = subprocess.Popen(

@@ -176,6 +176,7 @@ def documented_removal(osd: int, device: str) -> str:
     return re.sub(r"\b3\b", str(osd), commands)
 
 
+@pytest.mark.slow
 def test_parts_can_be_added_later_and_taken_away(lab: Lab, tmp_path: Path, attach: Callable[[str, int], Disk]) -> None:
     disk = attach("added", 4 * GIB)
     run("mkfs.ext4", "-q", disk.device)
@@ -249,6 +250,7 @@ def client_only(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
     lab.on(HOST, "rm", "-f", "/etc/ceph/ceph.conf", "/etc/ceph/ceph.client.libvirt.keyring")
 
 
+@pytest.mark.slow
 def test_an_existing_cluster_can_be_used(lab: Lab, client_only: Lab) -> None:
     key = lab.on("node-1", "ceph", "auth", "get-key", "client.libvirt")
     conf_given = {"ceph_external_conf": "{{ external_conf }}"}
