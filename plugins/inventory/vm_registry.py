@@ -132,6 +132,8 @@ from ..module_utils.registry_connection import Settings
 from ..module_utils.registry_inventory import VARIABLES, InventoryReader
 
 _FILTERS = ("projects", "states", "nodes", "tags")
+# What people write; the rest are numbers, addresses, times and words of our own.
+_WRITTEN = ("vm_project", "vm_node", "vm_node_address", "vm_image", "vm_tags", "vm_guest_user")
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
@@ -213,7 +215,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             inventory.add_group(group)
         for name, groups, *values in rows:
             inventory.add_host(name)
-            variables = dict(zip(VARIABLES, map(_as_data, values), strict=True))
+            variables = dict(zip(VARIABLES, values, strict=True))
+            variables |= {key: _as_data(variables[key]) for key in _WRITTEN}
             variables |= _connection(variables, ssh)
             # What set_variable would look at for each: the names are ours, and the values no templates.
             inventory.hosts[name].vars.update(variables)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from .registry_connection import RegistryConnection, as_utc
@@ -37,7 +38,7 @@ _GROUPS = r"""ARRAY(
                 || ARRAY(SELECT 'tag_' || tag FROM unnest(vm.tags) AS tag)) AS word)"""
 
 # What the groups of a VM depend on: there are far fewer kinds of these than VMs.
-_KIND = ("node", "state", "project", "image", "tags")
+_KIND = ("vm_node", "vm_state", "vm_project", "vm_image", "vm_tags")
 
 _FILTERS = {
     "projects": "vm.project = ANY(%(projects)s)",
@@ -63,14 +64,13 @@ class InventoryReader(RegistryConnection):
         given = {name: list(values) for name, values in filters.items() if values}
         where = "".join(f" AND {_FILTERS[name]}" for name in given)
         matching = f"FROM vm JOIN node ON node.name = vm.node WHERE vm.state <> 'deleted'{where}"
-        kind = ", ".join(f"vm.{column}" for column in _KIND)
+        kind = ", ".join(VARIABLES[name] for name in _KIND)
+        kind_of = itemgetter(*(1 + list(VARIABLES).index(name) for name in _KIND))
         with self._reading(plain=True) as cursor:
             cursor.execute(f"SELECT {kind}, to_jsonb({_GROUPS}) FROM (SELECT DISTINCT {kind} {matching}) AS vm", given)
             groups = {_hashable(row[:-1]): row[-1] for row in cursor.fetchall()}
-            columns = ", ".join([kind, "vm.name", *VARIABLES.values()])
-            cursor.execute(f"SELECT {columns} {matching} ORDER BY vm.name", given)
-            first = len(_KIND)
-            return [[row[first], groups[_hashable(row[:first])], *row[first + 1 :]] for row in cursor.fetchall()]
+            cursor.execute(f"SELECT vm.name, {', '.join(VARIABLES.values())} {matching} ORDER BY vm.name", given)
+            return [[row[0], groups[_hashable(kind_of(row))], *row[1:]] for row in cursor.fetchall()]
 
 
 def _hashable(kind: Sequence[Any]) -> tuple[Any, ...]:
