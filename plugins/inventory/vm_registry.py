@@ -116,6 +116,7 @@ cache_timeout: 60
 use_stale_on_error: true
 """
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         kept = self._kept(key)
         # What is of the future, by a clock that was put back since, is as good as too old.
         if cache and kept and 0 <= time.time() - kept["at"] < self.get_option("cache_timeout"):
-            return list(kept["rows"])
+            return _unpacked(kept)
         try:
             rows = self._read()
         except AnsibleParserError as error:
@@ -169,8 +170,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 raise
             age = round(time.time() - kept["at"])
             Display().warning(f"{error} What the cache has of {age} s ago is taken instead.")
-            return list(kept["rows"])
-        self._cache[key] = {"at": time.time(), "rows": rows}
+            return _unpacked(kept)
+        # One text, as cache plugins look at every single value of what is not.
+        self._cache[key] = {"at": time.time(), "text": json.dumps(rows)}
         return rows
 
     def load_cache_plugin(self) -> None:
@@ -181,9 +183,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _kept(self, key: str) -> dict[str, Any] | None:
         try:
-            return dict(self._cache[key])
+            kept = dict(self._cache[key])
         except KeyError:
             return None
+        return kept if "text" in kept else None
 
     def _read(self) -> list[list[Any]]:
         try:
@@ -233,6 +236,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self._set_composite_vars(self.get_option("compose"), variables, name, strict=strict)
         self._add_host_to_composed_groups(self.get_option("groups"), variables, name, strict=strict)
         self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)
+
+
+def _unpacked(kept: dict[str, Any]) -> list[list[Any]]:
+    rows: list[list[Any]] = json.loads(kept["text"])
+    return rows
 
 
 def _connection(variables: dict[str, Any], ssh: str | None) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def read(settings: Settings) -> None:
 
 def read_cache(folder: Path) -> None:
     (file,) = folder.iterdir()
-    json.loads(file.read_text())
+    json.loads(json.loads(file.read_text())["text"])
 
 
 def main() -> int:
