@@ -95,7 +95,7 @@ def test_a_registry_that_is_gone_is_rebuilt(lab: Lab, copy: Path, tmp_path: Path
     done(lab.play("playbooks/create_vm.yml", name=NEW, start=False, **SMALL))
     before = lab.vms(tmp_path)
     lab.sql("DROP SCHEMA virtfleet CASCADE")
-    done(lab.play("playbooks/site.yml", "--limit", "database"))
+    done(lab.play("playbooks/site.yml", "--limit", "database", "--tags", "registry"))
     with lab.away("node-2"):
         refused = lab.play("playbooks/rebuild_registry.yml")
     assert not refused.ok and "node-2 did not answer. Nothing was recorded" in words(refused), refused.output
