@@ -88,6 +88,13 @@ def until(number: int, what: dict[str, Any]) -> list[Any]:
     return [value for key, value in what.items() if key in there]
 
 
+def execute(database: dict[str, Any], *statements: str) -> None:
+    with closing(psycopg2.connect(**database)) as connection:
+        connection.autocommit = True
+        for statement in statements:
+            connection.cursor().execute(statement)
+
+
 def contents(database: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Every row of every table."""
     with closing(psycopg2.connect(**database)) as connection, connection.cursor() as cursor:
@@ -111,16 +118,11 @@ def grown(admin: dict[str, Any], number: int) -> Iterator[tuple[dict[str, Any], 
     database = admin | {"dbname": f"from_{number}"}
     make_database(admin, database["dbname"])
     migrate(database, MIGRATIONS[:number])
-    with closing(psycopg2.connect(**database)) as connection, connection, connection.cursor() as cursor:
-        for statement in [statement for statements in until(number, DATA) for statement in statements]:
-            cursor.execute(statement)
+    execute(database, *[statement for statements in until(number, DATA) for statement in statements])
     before = contents(database)
     migrate(database, MIGRATIONS[number:])
     yield database, before, contents(database)
-    with closing(psycopg2.connect(**admin)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE {database['dbname']} WITH (FORCE)")
+    execute(admin, f"DROP DATABASE {database['dbname']} WITH (FORCE)")
 
 
 def test_every_migration_is_tested_with_what_it_can_hold(grown: tuple[Any, dict[str, Any], Any]) -> None:
@@ -205,20 +207,18 @@ def role(admin: dict[str, Any], folder: Path, tmp_path: Path) -> Iterator[Any]:
         },
     }  # fmt: skip
     (tmp_path / "play.yml").write_text(json.dumps([play]))
-    with closing(psycopg2.connect(**admin)) as connection:
-        connection.autocommit = True
-        connection.cursor().execute("CREATE DATABASE by_role TEMPLATE template0 ENCODING 'UTF8'")
+    execute(admin, "CREATE DATABASE by_role TEMPLATE template0 ENCODING 'UTF8'")
 
-        def bring_up_to_date() -> tuple[int, str]:
-            environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-            done = subprocess.run(
-                ["ansible-playbook", "-i", "localhost,", "-c", "local", str(tmp_path / "play.yml")],
-                cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120,
-            )  # fmt: skip
-            return done.returncode, done.stdout + done.stderr
+    def bring_up_to_date() -> tuple[int, str]:
+        environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        done = subprocess.run(
+            ["ansible-playbook", "-i", "localhost,", "-c", "local", str(tmp_path / "play.yml")],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
 
-        yield bring_up_to_date
-        connection.cursor().execute("DROP DATABASE by_role WITH (FORCE)")
+    yield bring_up_to_date
+    execute(admin, "DROP DATABASE by_role WITH (FORCE)")
 
 
 def test_the_role_applies_each_migration_once_and_refuses_one_that_was_changed(
@@ -232,8 +232,7 @@ def test_the_role_applies_each_migration_once_and_refuses_one_that_was_changed(
     code, output = role()
     assert code == 0 and "changed=0 " in output, output
     # What was applied before there were checksums.
-    with closing(psycopg2.connect(**database)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE virtfleet.schema_migration DROP COLUMN checksum")
+    execute(database, "ALTER TABLE virtfleet.schema_migration DROP COLUMN checksum")
     code, output = role()
     assert code == 0 and "changed=0 " not in output, output
     assert contents(database)["schema_migration"] == applied
