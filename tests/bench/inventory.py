@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -27,8 +28,12 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connectio
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_inventory import InventoryReader  # isort: skip
 
 
-def start(inventory: Path) -> float:
-    """The seconds of ansible-playbook with an inventory and nothing to do."""
+# Beyond, templates for each host take many minutes.
+MOST_CONSTRUCTED = 10000
+
+
+def start(inventory: Path) -> tuple[float, float]:
+    """The seconds of ansible-playbook with an inventory and nothing to do, and those of the processor in it."""
     environment = (
         os.environ
         | SETTINGS
@@ -39,7 +44,17 @@ def start(inventory: Path) -> float:
         }
     )
     command = ["ansible-playbook", "-i", str(inventory), str(BENCH / "fleet" / "nothing.yml")]
-    return timed(lambda: subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True))
+    before = processor()
+    seconds = timed(
+        lambda: subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    )
+    return seconds, processor() - before
+
+
+def processor() -> float:
+    """The seconds of the processor in what was run so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def one_round(settings: Settings, folder: Path, count: int) -> dict[str, float]:
@@ -53,14 +68,16 @@ def one_round(settings: Settings, folder: Path, count: int) -> dict[str, float]:
         "registry": common,
         "registry, filling its cache": common | cache,
         "registry, from its cache": common | cache,
-        "constructed": common | {"keyed_groups": [{"prefix": "size", "key": "vm_memory_mib | string"}]},
     }
+    if count <= MOST_CONSTRUCTED:
+        key = {"prefix": "size", "key": "vm_memory_mib | string"}
+        inventories["constructed"] = common | {"keyed_groups": [key]}
     shutil.rmtree(folder / "cache", ignore_errors=True)
     seconds = {}
     for name, content in inventories.items():
         file = folder / "bench.virtfleet.yml"
         file.write_text(yaml.safe_dump(content))
-        seconds[name] = start(file)
+        seconds[name], seconds[f"{name}: processor"] = start(file)
     seconds["reading the registry alone"] = timed(lambda: read(settings))
     seconds["reading its cache alone"] = timed(lambda: read_cache(folder / "cache"))
     return seconds
@@ -73,7 +90,10 @@ def read(settings: Settings) -> None:
 
 def read_cache(folder: Path) -> None:
     (file,) = folder.iterdir()
-    json.loads(json.loads(file.read_text())["text"])
+    kept = json.loads(file.read_text())
+    if "__payload__" in kept:  # ansible-core since 2.19 wraps it
+        kept = json.loads(kept["__payload__"])
+    json.loads(kept["text"])
 
 
 def main() -> int:
@@ -84,14 +104,17 @@ def main() -> int:
             fill(admin, count)
             print(f"\n{count} VMs")
             medians = show([one_round(settings, folder, count) for _round in range(rounds)])
-            print(
-                f"registry / from memory    {medians['registry'] / medians['from memory']:.2f}   (wanted: at most 1.2)"
-            )
-            cached = medians["registry, from its cache"] / medians["registry"]
-            print(f"from its cache / registry {cached:.2f}   (wanted: at most 0.6)")
+            # Of the processor: a machine that does something else at the same time says little by its clock.
+            ratios = {
+                "registry / from memory (wanted: at most 1.2)": ("registry", "from memory"),
+                "from its cache / registry (wanted: at most 0.6)": ("registry, from its cache", "registry"),
+                "constructed / registry": ("constructed", "registry"),
+            }
+            for what, (one, other) in ratios.items():
+                if one in medians:
+                    print(f"{what}: {medians[f'{one}: processor'] / medians[f'{other}: processor']:.2f}")
             alone = medians["reading its cache alone"] / medians["reading the registry alone"]
-            print(f"the same, reading alone   {alone:.2f}")
-            print(f"constructed / registry    {medians['constructed'] / medians['registry']:.2f}")
+            print(f"reading its cache / the registry, alone: {alone:.2f}")
     return 0
 
 
