@@ -76,9 +76,11 @@ def test_a_clone_is_a_vm_of_its_own(lab: Lab, source: str) -> None:
     assert again.unchanged
     assert parent(lab, f"{CLONE}.root") == f"{source}.root@one" and content(lab, f"{CLONE}.data") == "old"
     vm_id = lab.sql(f"SELECT id FROM virtfleet.vm WHERE name = '{CLONE}' AND state <> 'deleted'")
-    for disk in ("root", "data"):
+    for disk, more in {"root": {"virtfleet.record"}, "data": set()}.items():
         ours = {key: value for key, value in metadata(lab, f"{CLONE}.{disk}").items() if key.startswith("virtfleet.")}
-        assert set(ours) == {"virtfleet.vm_id", "virtfleet.request_sha256"} and ours["virtfleet.vm_id"] == vm_id
+        assert set(ours) == {"virtfleet.vm_id", "virtfleet.request_sha256"} | more and ours["virtfleet.vm_id"] == vm_id
+    record = "virtfleet.record"
+    assert metadata(lab, f"{CLONE}.root")[record] != metadata(lab, f"{source}.root")[record]
     assert lab.sql(f"SELECT count(DISTINCT mac) FROM virtfleet.vm WHERE name IN ('{source}', '{CLONE}')") != "1"
     detail = lab.sql(
         f"SELECT detail->'source'->>'name' FROM virtfleet.event WHERE vm = '{vm_id}' AND action = 'create'"
