@@ -13,6 +13,9 @@ class ModuleDocFragment:
 requirements:
   - psycopg2 and redis, on the controller
 attributes:
+  check_mode:
+    support: full
+    description: Does all of it in a transaction that is rolled back.
   action:
     support: full
     description: Implemented as an action plugin.

@@ -18,9 +18,6 @@ author:
 extends_documentation_fragment:
   - virtfleet.cloud.registry
 attributes:
-  check_mode:
-    support: full
-    description: Does all of it in a transaction that is rolled back.
   diff_mode:
     support: full
     description: Every VM before and after, by name; the same in check mode and in a run.

@@ -17,9 +17,6 @@ author:
 extends_documentation_fragment:
   - virtfleet.cloud.registry
 attributes:
-  check_mode:
-    support: full
-    description: Does it in a transaction that is rolled back.
   diff_mode:
     support: full
     description: The row before and after; the same in check mode and in a run.

@@ -20,9 +20,6 @@ author:
 extends_documentation_fragment:
   - virtfleet.cloud.registry
 attributes:
-  check_mode:
-    support: full
-    description: Does it in a transaction that is rolled back.
   diff_mode:
     support: none
     description: RV(findings) says what is inserted.

@@ -19,9 +19,6 @@ author:
 extends_documentation_fragment:
   - virtfleet.cloud.registry
 attributes:
-  check_mode:
-    support: full
-    description: Does it in a transaction that is rolled back.
   diff_mode:
     support: full
     description: The definition before and after; the same in check mode and in a run.
