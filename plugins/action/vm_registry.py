@@ -93,7 +93,7 @@ class ActionModule(RegistryAction):
             vm, change = registry.forget(name, lease, actor)
             return {"vm": vm} | change_result(change)
         change = registry.refresh(told(arguments["nodes"]), actor)
-        return {"names": sorted(change.after), "summary": registry.summary()} | change_result(change)
+        return {"names": sorted(change.after)} | change_result(change)
 
     def _claim(self, registry: Registry, arguments: dict[str, Any], actor: str) -> Claim:
         name, seconds = arguments["name"], arguments["lease_seconds"]

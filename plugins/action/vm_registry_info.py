@@ -15,7 +15,7 @@ _FILTERS = ("name", "project", "node", "state", "image", "tag", "search", "after
 
 
 class ActionModule(RegistryAction):
-    """Reads VMs, or the node of one."""
+    """Reads VMs, the node or the history of one, or how many there are."""
 
     ARGUMENT_SPEC: ClassVar[dict[str, Any]] = {
         "name": {"type": "str"},
@@ -29,6 +29,7 @@ class ActionModule(RegistryAction):
         "after": {"type": "str"},
         "location": {"type": "bool", "default": False},
         "history": {"type": "int", "default": 0},
+        "summary": {"type": "bool", "default": False},
     }
 
     def act(self, registry: Registry, arguments: dict[str, Any], actor: str) -> dict[str, Any]:
@@ -38,6 +39,8 @@ class ActionModule(RegistryAction):
             return {"changed": False, "node": node, "source": source}
         if arguments["history"] > 0:
             return {"changed": False, "events": registry.history(arguments["name"] or "", arguments["history"])}
+        if arguments["summary"]:
+            return {"changed": False, "summary": registry.summary()}
         filters = {key: arguments[key] for key in _FILTERS}
         vms, after = registry.page(filters, max(0, arguments["limit"]))
         if not vms and arguments["name"] is not None:

@@ -22,7 +22,7 @@ def summary_metrics(summary: Mapping[str, Any], silent: Collection[str], at: flo
     """The VMs by their states.
 
     Args:
-        summary: as vm_registry with C(state=refreshed) returns it.
+        summary: as vm_registry_info with C(summary) returns it.
         silent: the nodes that did not answer.
         at: when that was, in seconds since 1970.
     """

@@ -17,9 +17,6 @@ author:
 extends_documentation_fragment:
   - virtfleet.cloud.registry
 attributes:
-  check_mode:
-    support: full
-    description: Does all of it in a transaction that is rolled back.
   diff_mode:
     support: full
     description: The VM before and after, without what is drawn by lot (id, MAC); the same in check mode and in a run.
@@ -167,12 +164,6 @@ names:
   returned: O(state=refreshed)
   type: list
   elements: str
-summary:
-  description:
-    - What a dashboard shows of all VMs.
-      C(states) says how many are in each state, C(half_made_seconds) for how long one at most is half-made.
-  returned: O(state=refreshed)
-  type: dict
 error:
   description: What went wrong, with C(code), C(message), C(hint) and C(problems).
   returned: failure

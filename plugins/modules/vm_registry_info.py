@@ -60,6 +60,10 @@ options:
     description: Return so many of the last events of O(name) instead, also of VMs of this name that are deleted.
     type: int
     default: 0
+  summary:
+    description: Return only how many VMs there are, by their states.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -72,12 +76,12 @@ EXAMPLES = r"""
 RETURN = r"""
 vms:
   description: The VMs, sorted by name.
-  returned: success, unless O(location) or O(history) is given
+  returned: success, unless O(location), O(history) or O(summary) is given
   type: list
   elements: dict
 next:
   description: The name to go on after, or null where there are no more.
-  returned: success, unless O(location) or O(history) is given
+  returned: success, unless O(location), O(history) or O(summary) is given
   type: str
 events:
   description:
@@ -86,6 +90,12 @@ events:
   returned: O(history) is more than 0
   type: list
   elements: dict
+summary:
+  description:
+    - C(states) says how many VMs are in each state, C(half_made_seconds) for how long one at most is half-made without
+      anybody working on it, 0 where there is none.
+  returned: O(summary=true)
+  type: dict
 node:
   description: Name and address of the node.
   returned: O(location=true)
