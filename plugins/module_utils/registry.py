@@ -267,16 +267,20 @@ class Registry(RegistryCatalog):
         """record for many VMs in one transaction, and one word to the cache."""
         vms, changes, nodes = [], {}, {}
         with self._transaction() as cursor:
-            rows.find_all(cursor, [record.name for record in records])
+            there = rows.find_all(cursor, [record.name for record in records])
             for record in records:
-                vm, changes[record.name], nodes[record.name] = self._record(cursor, record, actor)
+                if record.name not in there:
+                    raise rows.no_vm(record.name)
+                vm, changes[record.name], nodes[record.name] = self._record(cursor, there[record.name], record, actor)
                 vms.append(vm)
         self._cache.write(nodes)
         return vms, changes
 
     @staticmethod
-    def _record(cursor: Any, record: Record, actor: str) -> tuple[dict[str, Any], Change, dict[str, str]]:
-        row = rows.leased(cursor, record.name, record.lease)
+    def _record(
+        cursor: Any, row: Mapping[str, Any], record: Record, actor: str
+    ) -> tuple[dict[str, Any], Change, dict[str, str]]:
+        rows.refuse_other_lease(row, record.lease)
         if record.undo and record.error:
             rows.undo(cursor, row, record.undo)
         rows.write_record(cursor, row["id"], record)

@@ -115,9 +115,15 @@ def no_vm(name: str) -> NotFound:
 def leased(cursor: Any, name: str, lease: str) -> dict[str, Any]:
     """The VM of this name, if this lease is still its own."""
     row = existing(cursor, name)
-    if row["lease_by"] != lease:
-        raise VirtfleetError("busy", f"VM {name} is not leased by us any more", "Run again; it continues from there.")
+    refuse_other_lease(row, lease)
     return row
+
+
+def refuse_other_lease(row: Mapping[str, Any], lease: str) -> None:
+    """Busy, where the lease of a VM is not this one any more."""
+    if row["lease_by"] != lease:
+        name = row["name"]
+        raise VirtfleetError("busy", f"VM {name} is not leased by us any more", "Run again; it continues from there.")
 
 
 def refuse_leased(row: Mapping[str, Any]) -> None:
