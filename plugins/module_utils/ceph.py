@@ -216,10 +216,12 @@ class Ceph:
         with as_our_errors(f"listing what is left of VM {vm_id}"):
             return tuple(sorted(name for name in self._rbd.list(self.ioctx) if name.startswith(f"{vm_id}.")))
 
-    def mark(self, volume: str, vm_id: str, request_sha256: str) -> None:
-        """Write into the volume's metadata which VM it belongs to, and the digest of what was asked for."""
+    def mark(self, volume: str, vm_id: str, request_sha256: str, record: str | None = None) -> None:
+        """Write into the volume's metadata which VM it belongs to, the digest of what was asked for, and the record."""
         with as_our_errors(f"marking volume {volume}"), rbd.Image(self.ioctx, volume) as image:
             image.metadata_set(_REQUEST, request_sha256)
+            if record is not None:
+                image.metadata_set(_RECORD, record)
             image.metadata_set(_VM_ID, vm_id)
 
     def keep_record(self, volume: str, record: str) -> None:

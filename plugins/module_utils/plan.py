@@ -38,7 +38,7 @@ def decide(desired: Desired, observed: Observed) -> Plan:
     steps, restart = _make(desired, observed), False
     if observed.domain is not None:
         steps, restart = change_steps(desired, observed, observed.domain)
-    steps += _record_steps(desired, observed)
+    steps += _record_steps(desired, observed, steps)
     if observed.domain is not None and restart:
         if desired.allow_power_cycle and desired.state in ("present", "running"):
             steps += [*_stop(desired, observed.domain.state), Step("start", desired.name)]
@@ -46,12 +46,17 @@ def decide(desired: Desired, observed: Observed) -> Plan:
     return _plan(desired, observed, steps + _power(desired, observed), restart)
 
 
-def _record_steps(desired: Desired, observed: Observed) -> list[Step]:
+def _record_steps(desired: Desired, observed: Observed, steps: list[Step]) -> list[Step]:
     """What the registry has of the VM is kept with its volume, to make the registry anew by when it is lost."""
-    if desired.record is None or _kept(desired, observed) == _AS_RECORDED:
+    if desired.record is None or _kept(desired, observed) == _AS_RECORDED or _writes_record(steps):
         return []
     made = observed.domain is None or observed.root is not None
     return [Step("keep_record", desired.root_volume)] if made else []
+
+
+def _writes_record(steps: list[Step]) -> bool:
+    """Whether one of the steps does; a new root volume gets it together with its marks."""
+    return any(step.action in ("mark", "keep_record") for step in steps)
 
 
 def _kept(desired: Desired, observed: Observed) -> str:
@@ -65,7 +70,7 @@ def _plan(desired: Desired, observed: Observed, steps: list[Step], restart: bool
     before, after = _before(observed), _after(desired, observed, steps)
     if desired.record is not None:
         before["record"] = after["record"] = _kept(desired, observed)
-        if any(step.action == "keep_record" for step in steps):
+        if _writes_record(steps):
             after["record"] = _AS_RECORDED
     return Plan(tuple(steps), before, after, restart)
 

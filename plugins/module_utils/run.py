@@ -20,7 +20,6 @@ from .ceph_snapshot import SnapshotStore
 from .ceph_trash import Trash
 from .clone_plan import cloned_snapshot, source_snapshots
 from .cloud_config import parse_user_data
-from .console_log import console_tail
 from .errors import NotFound, VirtfleetError
 from .hypervisor import Hypervisor
 from .node_config import read_node_config
@@ -28,7 +27,6 @@ from .plan import decide
 from .plan_types import Build, Desired, Hardware, Observed, Plan, Sizes, SourceSnapshot, Step, VolumeFacts
 from .snapshot_plan import clear_snapshots
 from .spec import Source, VmSpec, canonical, digest, parse_disks, parse_request
-from .vm_details import details
 
 DAY_SECONDS = 86400
 NEEDS_ROOM = ("clone", "clone_volume", "create_disk", "grow", "grow_online", "write_seed")
@@ -215,7 +213,7 @@ EXECUTORS: dict[str, Callable[[VmRun, Step], None]] = {
     "set_memory": lambda run, step: run.hypervisor.set_memory(step.target, step.detail["memory_mib"]),
     "set_vcpus": lambda run, step: run.hypervisor.set_vcpus(step.target, step.detail["vcpus"]),
     "restore": lambda run, step: run.trash.restore(step.detail["volume"]),
-    "mark": lambda run, step: run.ceph.mark(step.target, run.desired.id, run.request_sha256),
+    "mark": lambda run, step: run.ceph.mark(step.target, run.desired.id, run.request_sha256, run.desired.record),
     "keep_record": lambda run, step: run.ceph.keep_record(step.target, run.desired.record or ""),
     "write_seed": lambda run, step: run.write_seed(step.target),
     "trash": lambda run, step: run.ceph.trash(step.target, run.params["retention_days"] * DAY_SECONDS),
@@ -329,33 +327,6 @@ def storage(module: AnsibleModule) -> Iterator[tuple[domain_xml.NodeConfig, Ceph
 def pool_of(node: domain_xml.NodeConfig) -> Ceph:
     """A connection to the pool of this node."""
     return Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool)
-
-
-def run_vm_info_module(module: AnsibleModule) -> None:
-    """Report the VMs of this node and its capacity, and end the module."""
-    names = module.params["names"]
-    try:
-        with Hypervisor(module.params["libvirt_uri"]) as hypervisor:
-            domains = hypervisor.domains()
-            ours = {name: facts for name, facts in domains.items() if facts.owned_id}
-            wanted = ours if names is None else {name: ours[name] for name in names if name in ours}
-            vms: list[dict[str, Any]] = [
-                {"name": name, "id": facts.owned_id, "state": facts.state, "ip": hypervisor.address(name)}
-                for name, facts in sorted(wanted.items())
-            ]
-            if module.params["details"]:
-                node = read_node_config(module.params["node_config"])
-                with pool_of(node) as ceph:
-                    known = details([vm["name"] for vm in vms], node, ceph, hypervisor)
-                vms = [vm | {"details": known[vm["name"]]} for vm in vms]
-            if module.params["console_lines"]:
-                directory = read_node_config(module.params["node_config"]).console_log_dir
-                for vm in vms:
-                    vm["console_log"] = console_tail(directory, vm["name"], module.params["console_lines"])
-            foreign = sorted(domains.keys() - ours.keys())
-            module.exit_json(changed=False, vms=vms, foreign=foreign, capacity=hypervisor.capacity())
-    except VirtfleetError as error:
-        fail(module, error)
 
 
 def fail(module: AnsibleModule, error: VirtfleetError, **known: Any) -> None:

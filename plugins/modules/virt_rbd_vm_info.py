@@ -74,7 +74,7 @@ capacity:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.node_config import NODE_OPTIONS
-from ..module_utils.run import run_vm_info_module
+from ..module_utils.run_vm_info import run_vm_info_module
 
 ARGUMENT_SPEC = {
     "names": {"type": "list", "elements": "str"},

@@ -63,6 +63,17 @@ def test_a_marked_volume_names_its_vm(pool: Pool) -> None:
     assert pool.adapter.volume(pool.volume).vm_id == pool.vm_id
 
 
+def test_a_record_is_kept_with_the_marks_or_by_itself_and_stays(pool: Pool) -> None:
+    clone(pool)
+    assert pool.adapter.volume(pool.volume).record is None
+    pool.adapter.mark(pool.volume, pool.vm_id, "digest", "first")
+    assert pool.adapter.volume(pool.volume).record == "first"
+    pool.adapter.keep_record(pool.volume, "second")
+    pool.adapter.mark(pool.volume, pool.vm_id, "other digest")
+    volume = pool.adapter.volume(pool.volume)
+    assert (volume.record, volume.vm_id) == ("second", pool.vm_id)
+
+
 def test_a_seed_is_written_anew_with_its_size_and_digest(pool: Pool) -> None:
     for content, digest in ((b"a" * 4 * SECTOR, "first"), (b"b" * SECTOR, "second")):
         pool.adapter.write_seed(f"{pool.prefix}.seed", content, pool.vm_id, digest)
@@ -79,9 +90,11 @@ def test_trash_and_remove_take_the_volume_away(pool: Pool) -> None:
     assert pool.adapter.volume(pool.volume) is None
 
 
-@pytest.mark.parametrize("action", ["mark", "grow", "trash", "remove"])
+@pytest.mark.parametrize("action", ["mark", "keep_record", "grow", "trash", "remove"])
 def test_acting_on_a_volume_that_is_not_there_is_an_error(pool: Pool, action: str) -> None:
-    arguments = {"mark": (pool.vm_id, "digest"), "grow": (MIB,), "trash": (0,), "remove": ()}[action]
+    arguments = {
+        "mark": (pool.vm_id, "digest"), "keep_record": ("record",), "grow": (MIB,), "trash": (0,), "remove": (),
+    }[action]  # fmt: skip
     with pytest.raises(VirtfleetError):
         getattr(pool.adapter, action)(pool.volume, *arguments)
 

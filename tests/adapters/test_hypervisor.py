@@ -8,6 +8,11 @@ import re
 from collections.abc import Callable
 
 import pytest
+from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import (
+    hardware,
+    mac_addresses,
+    owned_metadata,
+)
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import VirtfleetError
 
 from .conftest import Host
@@ -32,6 +37,17 @@ def test_a_defined_domain_is_stopped_and_ours(host: Host) -> None:
 def test_a_domain_without_our_mark_is_not_ours(host: Host) -> None:
     host.adapter.define(re.sub("<metadata>.*</metadata>", "", host.xml))
     assert host.adapter.domain(host.name).owned_id is None
+
+
+def test_the_definition_of_a_domain_says_what_it_was_made_of(host: Host) -> None:
+    host.adapter.define(host.xml)
+    for running in (False, True):
+        definition = host.adapter.definition(host.name)
+        assert hardware(definition) == hardware(host.xml) and mac_addresses(definition) == mac_addresses(host.xml)
+        owned = owned_metadata(definition)
+        assert owned is not None and owned.id == host.vm_id
+        if not running:
+            host.adapter.start(host.name)
 
 
 def test_the_power_of_a_domain(host: Host) -> None:

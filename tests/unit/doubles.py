@@ -129,8 +129,9 @@ class FakeCeph:
         self.world.mutate("create_disk")
         self.world.volumes[volume] = VolumeFacts(size_bytes, None, vm_id, None, 0)
 
-    def mark(self, volume: str, vm_id: str, request_sha256: str) -> None:
-        marked = replace(self._existing(volume), vm_id=vm_id)
+    def mark(self, volume: str, vm_id: str, request_sha256: str, record: str | None = None) -> None:
+        there = self._existing(volume)
+        marked = replace(there, vm_id=vm_id, record=there.record if record is None else record)
         self.world.mutate("mark")
         self.world.volumes[volume] = marked
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.virtfleet.cloud.plugins.module_utils import run, run_seed, run_trash
+from ansible_collections.virtfleet.cloud.plugins.module_utils import run, run_seed, run_trash, run_vm_info
 from ansible_collections.virtfleet.cloud.plugins.modules import (
     virt_rbd_seed,
     virt_rbd_trash,
@@ -55,7 +55,8 @@ def run_module(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setattr(run, "Ceph", lambda *_unused: FakeCeph(world))
     for module in (run, run_trash):
         monkeypatch.setattr(module, "Trash", FakeTrash)
-    monkeypatch.setattr(run, "Hypervisor", lambda _uri: FakeHypervisor(world))
+    for module in (run, run_vm_info):
+        monkeypatch.setattr(module, "Hypervisor", lambda _uri: FakeHypervisor(world))
     monkeypatch.setattr(run_seed, "SeedHypervisor", lambda _uri: FakeSeedHypervisor(world))
     monkeypatch.setattr(run, "SnapshotStore", FakeStore)
 
