@@ -10,6 +10,7 @@ lab_name=virtfleet-lab
 lab_subnet=10.89.40.0/24
 lab_suite=${LAB_SUITE:-trixie}
 lab_virtualization_nodes=2
+lab_databases=1
 lab_mirror=""
 lab_proxy=""
 lab_inventory=""
@@ -31,6 +32,7 @@ usage: $(basename "$0") [options]
   --suite SUITE      Debian release of the hosts, trixie or bookworm ($lab_suite; also by LAB_SUITE)
   --virtualization-nodes N
                      how many of its three nodes run virtual machines, 1 to 3 ($lab_virtualization_nodes)
+  --databases N      how many hosts have the registry's database, 1 or 3 ($lab_databases)
   --inventory DIR    where its inventory is written (inventories/lab, or inventories/lab-NAME for another name)
   --mirror URL       Debian mirror (the one that this machine uses)
   --proxy URL        HTTP proxy for packages
@@ -42,13 +44,14 @@ parse_options() {
     while [ $# -gt 0 ]; do
         case $1 in
             -h | --help) usage && exit 0 ;;
-            --name | --subnet | --suite | --virtualization-nodes | --inventory | --mirror | --proxy | --ca)
+            --name | --subnet | --suite | --virtualization-nodes | --databases | --inventory | --mirror | --proxy | --ca)
                 [ $# -ge 2 ] || die "$1 needs a value"
                 ;;&
             --name) lab_name=$2 ;;
             --subnet) lab_subnet=$2 ;;
             --suite) lab_suite=$2 ;;
             --virtualization-nodes) lab_virtualization_nodes=$2 ;;
+            --databases) lab_databases=$2 ;;
             --inventory) lab_inventory=$(realpath -m "$2") ;;
             --mirror) lab_mirror=$2 ;;
             --proxy) lab_proxy=$2 ;;
@@ -82,8 +85,8 @@ lab_settings() {
     for file in "${lab_ca_certificates[@]+"${lab_ca_certificates[@]}"}"; do
         certificates+=${certificates:+,}$(json_string "$file")
     done
-    printf '{"lab_name":%s,"lab_subnet":%s,"lab_suite":%s,"lab_virtualization_nodes":%s,"lab_apt_mirror":%s,"lab_apt_proxy":%s,"lab_inventory_dir":%s,"lab_ca_certificates":[%s]}' \
-        "$(json_string "$lab_name")" "$(json_string "$lab_subnet")" "$(json_string "$lab_suite")" "$(json_string "$lab_virtualization_nodes")" "$(json_string "$lab_mirror")" \
+    printf '{"lab_name":%s,"lab_subnet":%s,"lab_suite":%s,"lab_virtualization_nodes":%s,"lab_databases":%s,"lab_apt_mirror":%s,"lab_apt_proxy":%s,"lab_inventory_dir":%s,"lab_ca_certificates":[%s]}' \
+        "$(json_string "$lab_name")" "$(json_string "$lab_subnet")" "$(json_string "$lab_suite")" "$(json_string "$lab_virtualization_nodes")" "$(json_string "$lab_databases")" "$(json_string "$lab_mirror")" \
         "$(json_string "$lab_proxy")" "$(json_string "$lab_inventory")" "$certificates"
 }
 
