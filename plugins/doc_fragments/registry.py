@@ -23,5 +23,5 @@ notes:
   - Runs on the controller, in the process of Ansible, whatever the host of the task is.
   - The registry's place and credentials are the variables C(registry_host), C(registry_port), C(registry_name),
     C(registry_user), C(registry_password), C(registry_ca_file) and C(registry_redis_host), C(registry_redis_port),
-    C(registry_redis_user), C(registry_redis_password).
+    C(registry_redis_user), C(registry_redis_password), C(registry_redis_tls), which is true unless it is set.
 """

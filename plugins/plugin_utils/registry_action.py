@@ -35,6 +35,8 @@ _CACHE_VARIABLES = {
     "port": "registry_redis_port",
     "user": "registry_redis_user",
     "password": "registry_redis_password",
+    "tls": "registry_redis_tls",
+    "ca_file": "registry_ca_file",
 }
 _NEEDED = ("host", "user", "password", "ca_file")
 
@@ -87,7 +89,8 @@ class RegistryAction(ActionBase):
             for name, variable in names.items()
             if variables.get(variable) is not None
         }
-        return values | ({"port": int(values["port"])} if "port" in values else {})
+        kinds = {"port": int, "tls": boolean}
+        return values | {name: kind(values[name]) for name, kind in kinds.items() if name in values}
 
 
 class ListAction(RegistryAction):

@@ -37,8 +37,8 @@ def admin(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def cache(folder: Path) -> Iterator[redis.Redis]:
-    """Redis with the role's user, looked at as one who may do everything."""
+def cache(folder: Path, admin: dict[str, Any]) -> Iterator[redis.Redis]:
+    """Redis with the role's user, looked at as one who may do everything. Its certificate is PostgreSQL's."""
     # Debian's redis-server is a link to redis-check-rdb of redis-tools; the name it is called by decides what it is.
     binary = shutil.which("redis-server") or shutil.which("redis-check-rdb")
     assert binary, "Redis is needed: apt-get install redis-server"
@@ -46,13 +46,17 @@ def cache(folder: Path) -> Iterator[redis.Redis]:
     acl = (ROLES / "redis/templates/users.acl.j2").read_text()
     acl = acl.replace("{{ redis_user }}", "virtfleet").replace("#{{ redis_password | hash('sha256') }}", f">{PASSWORD}")
     (folder / "redis.conf").write_text(
-        f'bind 127.0.0.1\nport {port}\nsave ""\nappendonly no\n{acl}\nuser tests on >{PASSWORD} ~* +@all\n'
+        f'bind 127.0.0.1\nport 0\ntls-port {port}\nsave ""\nappendonly no\n{acl}\nuser tests on >{PASSWORD} ~* +@all\n'
+        f"tls-auth-clients no\ntls-cert-file {folder}/ca.crt\ntls-key-file {folder}/data/key\n"
     )
     with (folder / "redis.log").open("wb") as log:
         process = subprocess.Popen(
             ["redis-server", str(folder / "redis.conf")], executable=binary, cwd=folder, stdout=log, stderr=log
         )
-    client = redis.Redis(port=port, host="127.0.0.1", username="tests", password=PASSWORD, decode_responses=True)
+    client = redis.Redis(
+        port=port, host="127.0.0.1", username="tests", password=PASSWORD, decode_responses=True,
+        ssl=True, ssl_ca_certs=str(folder / "ca.crt"),
+    )  # fmt: skip
     try:
         wait(client.ping)
         yield client
@@ -88,9 +92,10 @@ def settings(
            VALUES ('n1', '10.0.0.1', 8, 4096), ('n2', '10.0.0.2', 8, 4096)"""
     )
     sql("INSERT INTO image (name, size_gib) VALUES ('debian-13', 3)")
+    ca_file, port = str(folder / "ca.crt"), cache.connection_pool.connection_kwargs["port"]
     return Settings(
-        host="127.0.0.1", port=admin["port"], user="virtfleet", password=PASSWORD, ca_file=str(folder / "ca.crt"),
-        cache=CacheSettings("127.0.0.1", cache.connection_pool.connection_kwargs["port"], password=PASSWORD),
+        host="127.0.0.1", port=admin["port"], user="virtfleet", password=PASSWORD, ca_file=ca_file,
+        cache=CacheSettings("127.0.0.1", port, password=PASSWORD, ca_file=ca_file),
     )  # fmt: skip
 
 

@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +23,7 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connectio
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_rows import Record
 from ansible_collections.virtfleet.cloud.plugins.module_utils.seen import Domain, Seen
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_request
+from servers import PASSWORD, free_port, stop, wait
 
 N1 = {"name": "n1", "address": "10.0.0.1"}
 
@@ -26,6 +31,23 @@ N1 = {"name": "n1", "address": "10.0.0.1"}
 @pytest.fixture
 def warnings() -> list[str]:
     return []
+
+
+@pytest.fixture
+def plain_redis(tmp_path: Path) -> Iterator[int]:
+    """The port of a Redis that has no TLS."""
+    port = free_port()
+    acl = ["--user", "virtfleet", "on", f">{PASSWORD}", "~*", "+@all"]
+    binary = shutil.which("redis-server") or shutil.which("redis-check-rdb")
+    process = subprocess.Popen(
+        ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", *acl],
+        executable=binary, cwd=tmp_path, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait(redis.Redis(host="127.0.0.1", port=port).ping)
+        yield port
+    finally:
+        stop(process)
 
 
 @pytest.fixture
@@ -141,3 +163,41 @@ def test_a_redis_that_is_silent_costs_its_timeout_once(
     # Nine times 1 s if it were asked again and again.
     assert seconds < 4
     assert len(warnings) == 1 and "is left out" in warnings[0]
+
+
+def left_out(settings: Settings, **change: Any) -> str:
+    """The warning with which a Redis is left out."""
+    warnings: list[str] = []
+    with Registry(replace(settings, cache=replace(settings.cache, **change)), warnings.append) as registry:
+        make(registry)
+        assert registry.location("test-1") == (N1, "postgresql")
+    assert len(warnings) == 1 and "is left out" in warnings[0] and PASSWORD not in warnings[0]
+    return warnings[0]
+
+
+def test_a_redis_of_another_ca_is_left_out(settings: Settings, tmp_path: Path) -> None:
+    other, key = tmp_path / "ca.crt", tmp_path / "ca.key"
+    certificate = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=registry"]
+    subprocess.run([*certificate, "-keyout", key, "-out", other], check=True, capture_output=True)
+    assert "certificate verify failed" in left_out(settings, ca_file=str(other))
+
+
+def test_a_redis_under_a_name_that_its_certificate_lacks_is_left_out(settings: Settings) -> None:
+    assert "localhost" in left_out(settings, host="localhost")
+
+
+@pytest.mark.parametrize("ca_file", ["", "/nowhere/ca.crt"])
+def test_no_redis_is_trusted_without_a_ca(settings: Settings, ca_file: str) -> None:
+    left_out(settings, ca_file=ca_file)
+
+
+def test_a_redis_with_tls_takes_no_plain_words(settings: Settings, cache: redis.Redis) -> None:
+    left_out(settings, tls=False)
+    assert cache.keys("vm:*") == []
+
+
+def test_a_redis_without_tls_is_used_where_it_is_said(settings: Settings, plain_redis: int) -> None:
+    there = replace(settings, cache=replace(settings.cache, port=plain_redis, tls=False, ca_file=""))
+    with Registry(there, pytest.fail) as registry:
+        make(registry)
+        assert registry.location("test-1") == (N1, "redis")
