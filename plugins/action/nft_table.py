@@ -43,6 +43,6 @@ def _is_removed(arguments: dict[str, Any]) -> bool:
 def _lost(arguments: dict[str, Any], error: Exception) -> str:
     seconds = arguments.get("rollback_seconds", 30)
     return (
-        f"The host cannot be reached under the new rules, so the old ones come back {seconds} s after these were loaded."
+        f"The host cannot be reached under the new rules, so the old ones come back {seconds} s after they went."
         f" Let the controller in by firewall_admin_networks and run again. ({error})"
     )

@@ -11,7 +11,8 @@ module: nft_table
 short_description: Keep one table of nftables, without locking anybody out
 version_added: 0.2.0
 description:
-  - Loads the rules of one table of family C(inet) and keeps them in a file for the next boot. All other tables are left alone.
+  - Loads the rules of one table of family C(inet) and keeps them in a file for the next boot.
+  - All other tables are left alone.
   - The rules are checked first, and all of them take effect in one moment.
   - After loading, a new connection is made to the host. If that fails, the old rules come back by themselves.
   - Rules that somebody changed by hand are loaded anew.
@@ -72,6 +73,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+# Only what all modules return.
 """
 
 from ansible.module_utils.basic import AnsibleModule

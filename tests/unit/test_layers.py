@@ -18,6 +18,7 @@ PURE = (
     "backup_manifest.py", "backup_plan.py", "backup_storage.py", "restore_plan.py", "rbd_diff.py",
     "placement_wish.py", "subnet.py",
     "reconcile_plan.py", "orphan_plan.py", "own_domain.py", "rebuild_plan.py", "seen.py",
+    "firewall_plan.py", "preflight_finding.py", "preflight_host.py", "preflight_inventory.py",
 )  # fmt: skip
 CLIENTS = {"rados": "ceph", "rbd": "ceph", "libvirt": "hypervisor", "psycopg2": "registry", "redis": "registry"}
 

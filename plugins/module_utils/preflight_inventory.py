@@ -1,0 +1,206 @@
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with an inventory, before any host is looked at."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from .preflight_finding import ERROR, GROUPS, WARNING, Finding
+
+ALL = "inventory"
+# Ansible's own.
+OTHER_GROUPS = {"all", "ungrouped"}
+REGISTRY = ("registry_host", "registry_ca_file", "registry_password", "registry_reader_password")
+# Variables without which a group cannot be deployed.
+REQUIRED = {
+    "database": (*REGISTRY, "registry_redis_host", "registry_redis_password"),
+    "virtualization": REGISTRY,
+    "manager": REGISTRY,
+    "ceph_mon": ("ceph_public_network",),
+    "external_haproxy": ("haproxy_password",),
+    "monitoring": ("grafana_admin_password",),
+    "awx": ("awx_admin_password", "awx_secret_key"),
+}
+# Several databases are a cluster, which has passwords of its own.
+CLUSTER = ("postgresql_superuser_password", "postgresql_replication_password", "redis_replication_password",
+           "redis_sentinel_password")  # fmt: skip
+SECRET_ENDINGS = ("_password", "_key")
+SIMILAR = 0.8
+
+Groups = Mapping[str, Sequence[str]]
+Variables = Mapping[str, Mapping[str, Any]]
+
+
+def inventory_findings(groups: Groups, variables: Variables, told: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
+    """All that is wrong.
+
+    Args:
+        groups: all of them, with their hosts.
+        variables: those of every host that is in a group of ours.
+        told: what hosts told, by their names.
+    """
+    # Two names of one machine are said once.
+    apart = {host: told[host] for host in {address_of(host, variables): host for host in told}.values()}
+    return [
+        *_groups(groups),
+        *_sizes(groups, variables),
+        *_required(groups, variables),
+        *_registry(groups, variables),
+        *_networks(variables),
+        *_twins("address", {host: address_of(host, variables) for host in variables}),
+        *_twins("hostname", {host: str(seen["hostname"]) for host, seen in apart.items()}),
+        *_twins("machine_id", {host: str(seen["machine_id"]) for host, seen in apart.items() if seen["machine_id"]}),
+    ]
+
+
+def address_of(host: str, variables: Variables) -> str:
+    """Where others reach a host."""
+    return str(variables[host].get("ansible_host") or host)
+
+
+def _members(groups: Groups, group: str) -> Sequence[str]:
+    return groups.get(group) or []
+
+
+def _groups(groups: Groups) -> Iterator[Finding]:
+    for name in sorted(set(groups) - set(GROUPS) - OTHER_GROUPS):
+        if near := difflib.get_close_matches(name, GROUPS, 1, SIMILAR):
+            hint = f"Did you mean {near[0]}?"
+            yield Finding(ALL, WARNING, "groups", f"group {name} is none that a role knows", hint)
+    ours = {host for name in GROUPS for host in _members(groups, name)}
+    for host in sorted(set(_members(groups, "ungrouped")) - ours - {"localhost"}):
+        hint = f"Put it into one of {', '.join(GROUPS)}."
+        yield Finding(host, WARNING, "groups", "is in no group, so little is done to it", hint)
+    if not ours:
+        hint = "Give an inventory with -i; inventories/example shows one."
+        yield Finding(ALL, ERROR, "groups", "no host is in a group that a role knows", hint)
+
+
+def _sizes(groups: Groups, variables: Variables) -> Iterator[Finding]:
+    databases, monitors = len(_members(groups, "database")), len(_members(groups, "ceph_mon"))
+    if databases and databases % 2 == 0:
+        hint = "Make it 1, or 3: of an even number one more can be lost as well."
+        yield Finding(ALL, ERROR, "sizes", f"group database has {databases} hosts, which have no majority alone", hint)
+    if monitors and monitors % 2 == 0:
+        yield Finding(
+            ALL,
+            WARNING,
+            "sizes",
+            f"group ceph_mon has {monitors} hosts",
+            "Of an odd number as many can be lost: 3 or 5.",
+        )
+    if monitors and not _members(groups, "ceph_mgr"):
+        yield Finding(ALL, ERROR, "sizes", "group ceph_mgr is empty", "Put a host or two of ceph_mon into it.")
+    if _members(groups, "ceph_osd") and not monitors:
+        yield Finding(ALL, ERROR, "sizes", "there are OSDs and no monitors", "Put 1, 3 or 5 hosts into group ceph_mon.")
+    if nodes := [host for host in _members(groups, "virtualization") if not variables[host].get("ceph_external")]:
+        if not monitors:
+            hint = "Put 1, 3 or 5 hosts into group ceph_mon, or set ceph_external for a cluster of others."
+            yield Finding(nodes[0], ERROR, "sizes", "a node needs Ceph, and there are no monitors", hint)
+    stores = _members(groups, "ceph_osd")
+    wanted = int(variables[stores[0]].get("ceph_pool_size") or 3) if stores else 0
+    if len(stores) < wanted:
+        hint = f"Add hosts, or set ceph_pool_size to {len(stores)}."
+        yield Finding(ALL, WARNING, "sizes", f"{wanted} copies are wanted of {len(stores)} hosts with OSDs", hint)
+    if databases > 1 and not _members(groups, "internal_haproxy"):
+        hint = "Put a host into group internal_haproxy and its address into registry_host."
+        yield Finding(ALL, ERROR, "sizes", f"{databases} databases have no proxy that finds the primary", hint)
+
+
+def _required(groups: Groups, variables: Variables) -> Iterator[Finding]:
+    missing: dict[str, set[str]] = defaultdict(set)
+    for group, names in REQUIRED.items():
+        hosts = _members(groups, group)
+        more = CLUSTER if group == "database" and len(hosts) > 1 else ()
+        for host in hosts:
+            for name in (*names, *more):
+                if not variables[host].get(name):
+                    missing[name].add(group)
+    for name, where in sorted(missing.items()):
+        secret = name.endswith(SECRET_ENDINGS)
+        hint = "Run make_secrets.yml, or bring your own." if secret else "Set it in group_vars/all."
+        yield Finding(ALL, ERROR, "variables", f"{name} is not set, which {', '.join(sorted(where))} needs", hint)
+
+
+def _registry(groups: Groups, variables: Variables) -> Iterator[Finding]:
+    databases = _members(groups, "database")
+    if not databases:
+        return
+    proxies = _members(groups, "internal_haproxy")
+    serving = proxies if len(databases) > 1 else [*databases, *proxies]
+    places = {place for host in serving for place in (host, address_of(host, variables))}
+    places |= {
+        str(variables[host]["haproxy_shared_address"])
+        for host in proxies
+        if variables[host].get("haproxy_shared_address")
+    }
+    for name in ("registry_host", "registry_redis_host"):
+        value = str(variables[databases[0]].get(name) or "")
+        # A name may be another one for the same host, which only a resolver knows.
+        if value and value not in places and _is_address(value):
+            what = "group internal_haproxy" if len(databases) > 1 else "group database"
+            hint = f"Set it to {' or '.join(sorted(place for place in places if _is_address(place))) or 'its address'}."
+            yield Finding(ALL, ERROR, "variables", f"{name} is {value}, which is no host of {what}", hint)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _networks(variables: Variables) -> Iterator[Finding]:
+    wrong: set[str] = set()
+    for host, mine in variables.items():
+        management = [str(text) for text in mine.get("firewall_management_network") or []]
+        lists = {"firewall_management_network": management}
+        lists |= {
+            name: [str(mine[name])] for name in ("ceph_public_network", "libvirt_network_subnet") if mine.get(name)
+        }
+        wrong |= {f"{name}: {text}" for name, texts in lists.items() for text in texts if not _is_network(text)}
+        address = address_of(host, variables)
+        if not _is_address(address) or wrong:
+            continue
+        if management and not any(ip_address(address) in ip_network(text) for text in management):
+            hint = "Add its network, or correct ansible_host: the others would not let it in."
+            yield Finding(host, ERROR, "network", f"{address} is not in firewall_management_network", hint)
+        if any(ip_address(address) in ip_network(text) for text in lists.get("libvirt_network_subnet", [])):
+            hint = "Set libvirt_network_subnet to a network that nobody uses."
+            yield Finding(host, ERROR, "network", f"{address} is in the network of the guests", hint)
+    for text in sorted(wrong):
+        yield Finding(ALL, ERROR, "network", f"{text} is no network", "Write it like 10.0.0.0/24.")
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _twins(what: str, values: Mapping[str, str]) -> Iterator[Finding]:
+    hosts: dict[str, list[str]] = defaultdict(list)
+    for host, value in values.items():
+        hosts[value].append(host)
+    words = {
+        "address": (ERROR, "have the address", "One machine has one name in the inventory: correct ansible_host."),
+        "hostname": (ERROR, "are both called", "Ceph and libvirt tell hosts apart by that: hostnamectl set-hostname."),
+        "machine_id": (
+            WARNING,
+            "have the machine id",
+            "They are copies: rm /etc/machine-id; systemd-machine-id-setup; and reboot.",
+        ),
+    }
+    level, said, hint = words[what]
+    for value, twins in hosts.items():
+        if len(twins) > 1:
+            yield Finding(twins[0], level, "names", f"{' and '.join(sorted(twins))} {said} {value}", hint)
