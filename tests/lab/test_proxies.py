@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What users meet first: the proxy outside, before AWX's hosts (here two that answer like them) and the monitoring."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import Lab, Result
+
+PROXY = "manager-1"
+BACKENDS = ["node-1", "node-2"]
+# Another source of requests than the tests: what is refused to it is refused to nobody else.
+STRANGER = "node-2"
+PROTECTED = "/prometheus/-/healthy"
+SITE = ["playbooks/site.yml", "--tags", "haproxy,firewall"]
+
+STAND_IN = """
+import http.server, json, socket
+
+class Api(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"host": socket.gethostname(), "headers": self.headers.items()}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+http.server.ThreadingHTTPServer(("", 8052), Api).serve_forever()
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: str
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """The proxy as its users see it, and what it stands before."""
+
+    lab: Lab
+    address: str
+    ca_file: Path
+    extra: Path
+    context: ssl.SSLContext = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "context", ssl.create_default_context(cafile=self.ca_file))
+
+    def connect(self) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(self.address, context=self.context, timeout=20)
+
+    def get(self, path: str, connection: http.client.HTTPConnection | None = None, **headers: str) -> Answer:
+        connection = connection or self.connect()
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        told = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, answer.read().decode(), told)
+
+    def hosts(self, requests: int = 20) -> set[str]:
+        """Which hosts answer."""
+        answers = [self.get("/api/v2/me/") for _request in range(requests)]
+        assert {answer.status for answer in answers} == {200}
+        return {json.loads(answer.body)["host"] for answer in answers}
+
+    def play(self, *arguments: str) -> Result:
+        return self.lab.play(*SITE, "-i", str(self.extra), *arguments)
+
+    def strange(self, requests: int, path: str, **headers: str) -> list[int]:
+        """What a stranger's requests are answered."""
+        arguments = [self.address, str(requests), path, json.dumps(headers)]
+        states: list[int] = json.loads(self.lab.on(STRANGER, "python3", "-", *arguments, stdin=CLIENT))
+        return states
+
+
+CLIENT = """
+import http.client, json, ssl, sys
+
+address, requests, path, headers = sys.argv[1:]
+connection = http.client.HTTPSConnection(address, context=ssl._create_unverified_context(), timeout=20)
+states = []
+for request in range(int(requests)):
+    connection.request("GET", path, headers=json.loads(headers))
+    answer = connection.getresponse()
+    answer.read()
+    states.append(answer.status)
+print(json.dumps(states))
+"""
+
+
+def until(done: Callable[[], bool], seconds: int = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def start(lab: Lab, host: str) -> None:
+    lab.on(host, "systemd-run", "--collect", "--unit", "awx-stand-in", "python3", "-c", STAND_IN)
+
+
+def stop(lab: Lab, host: str) -> None:
+    lab.on(host, "systemctl", "stop", "awx-stand-in")
+
+
+@pytest.fixture(scope="module")
+def proxy(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    hosts = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"]
+    extra = tmp_path_factory.mktemp("proxies") / "awx.yml"
+    extra.write_text(yaml.safe_dump({"awx": {"hosts": dict.fromkeys(BACKENDS)}}))
+    made = Proxy(lab, hosts[PROXY]["ansible_host"], lab.inventory.parent / "pki" / "ca.crt", extra)
+    try:
+        for host in BACKENDS:
+            start(lab, host)
+        played = made.play()
+        assert played.ok, played.output
+        until(lambda: made.hosts() == set(BACKENDS))
+        yield made
+    finally:
+        for host in BACKENDS:
+            stop(lab, host)
+        restored = lab.play(*SITE)
+    assert restored.ok, restored.output
+
+
+def test_a_second_run_changes_nothing(proxy: Proxy) -> None:
+    again = proxy.play()
+    assert again.ok and again.unchanged, again.output
+
+
+def test_plain_http_is_redirected(proxy: Proxy) -> None:
+    answer = proxy.get("/api/?a=b", http.client.HTTPConnection(proxy.address, timeout=20))
+    assert (answer.status, answer.headers["location"]) == (301, f"https://{proxy.address}/api/?a=b")
+
+
+def test_browsers_are_told_to_stay_with_https(proxy: Proxy) -> None:
+    for path in ("/api/", PROTECTED):
+        assert proxy.get(path).headers["strict-transport-security"] == "max-age=31536000"
+
+
+def test_old_tls_is_refused(proxy: Proxy) -> None:
+    def handshake(version: str) -> str:
+        # At its usual level the client would not even try the old one.
+        client = f"openssl s_client -connect localhost:443 {version} -cipher DEFAULT@SECLEVEL=0 </dev/null 2>&1 || true"
+        return proxy.lab.on(PROXY, "sh", "-c", client)
+
+    assert "New, TLSv1.2" in handshake("-tls1_2")
+    assert "alert protocol version" in handshake("-tls1_1")
+
+
+def test_nobody_says_where_he_comes_from(proxy: Proxy) -> None:
+    forged = ["X-Forwarded-For", "x-FORWARDED-for", "X_Forwarded_For", "X-Forwarded-Proto", "X-Real-IP", "Forwarded"]
+    connection = proxy.connect()
+    connection.connect()
+    own = connection.sock.getsockname()[0]
+    answer = proxy.get("/api/", connection, **dict.fromkeys(forged, "for=192.0.2.1"))
+    told = {name.lower(): value for name, value in json.loads(answer.body)["headers"]}
+    assert "192.0.2.1" not in answer.body
+    assert (told["x-forwarded-for"], told["x-forwarded-proto"]) == (own, "https")
+
+
+def test_monitoring_needs_the_login(proxy: Proxy) -> None:
+    secrets = yaml.safe_load((proxy.lab.inventory.parent / "group_vars" / "all" / "secrets.yml").read_text())
+
+    def login(password: str) -> int:
+        basic = base64.b64encode(f"virtfleet:{password}".encode()).decode()
+        return proxy.get(PROTECTED, Authorization=f"Basic {basic}").status
+
+    assert proxy.get(PROTECTED).status == 401
+    assert login(secrets["haproxy_password"] + "x") == 401
+    assert login(secrets["haproxy_password"]) == 200
+
+
+def test_who_guesses_passwords_is_stopped(proxy: Proxy) -> None:
+    states = proxy.strange(30, PROTECTED, Authorization="Basic dmlydGZsZWV0OmE=")
+    assert states[:20] == [401] * 20 and states[-1] == 429
+    assert proxy.get(PROTECTED).status == 401
+
+
+def test_too_many_requests_are_refused_to_who_sends_them(proxy: Proxy) -> None:
+    # A redirect, as that asks no backend.
+    states = proxy.strange(700, "/prometheus")
+    assert states[:500] == [302] * 500 and states[-1] == 429
+    assert proxy.get("/api/").status == 200
+
+
+def test_a_killed_backend_is_not_noticed(proxy: Proxy) -> None:
+    first, second = BACKENDS
+    stop(proxy.lab, first)
+    try:
+        assert proxy.hosts() == {second}
+    finally:
+        start(proxy.lab, first)
+    until(lambda: proxy.hosts() == set(BACKENDS))
+
+
+def test_without_a_backend_there_is_a_page(proxy: Proxy) -> None:
+    for host in BACKENDS:
+        stop(proxy.lab, host)
+    try:
+        until(lambda: proxy.get("/api/").status == 503)
+        page = proxy.get("/api/").body
+    finally:
+        for host in BACKENDS:
+            start(proxy.lab, host)
+    assert "does not answer now" in page and "://" not in page
+    until(lambda: proxy.get("/api/").status == 200)
+    until(lambda: proxy.hosts() == set(BACKENDS))
+
+
+def test_a_reload_drops_no_request(proxy: Proxy) -> None:
+    reloaded = threading.Event()
+
+    def load(kept: bool) -> int:
+        """Requests over one connection, or each over its own."""
+        connection = proxy.connect()
+        done = 0
+        while not reloaded.is_set():
+            assert proxy.get("/api/", connection if kept else None).status == 200
+            done += 1
+            time.sleep(0.03)
+        return done
+
+    with ThreadPoolExecutor() as pool:
+        loads = [pool.submit(load, kept) for kept in (True, True, False, False)]
+        try:
+            before = proxy.lab.on(PROXY, "pgrep", "-u", "haproxy", "-n")
+            proxy.lab.on(PROXY, "sh", "-ec", "for n in $(seq 10); do systemctl reload haproxy; sleep 0.5; done")
+            assert proxy.lab.on(PROXY, "pgrep", "-u", "haproxy", "-n") != before
+        finally:
+            reloaded.set()
+        counts = [requests.result() for requests in loads]
+    print(f"{sum(counts)} requests during 10 reloads")
+    assert sum(counts) >= 200
+
+
+def test_a_broken_configuration_is_refused_and_the_running_one_stays(proxy: Proxy) -> None:
+    before = proxy.lab.on(PROXY, "cat", "/etc/haproxy/haproxy.cfg")
+    broken = proxy.play("-e", '{"haproxy_external_addresses": ["*:443 nonsense"]}')
+    assert not broken.ok and "failed to validate" in broken.output and "nonsense" in broken.output
+    assert proxy.lab.on(PROXY, "cat", "/etc/haproxy/haproxy.cfg") == before
+    assert proxy.get("/api/").status == 200
+
+
+def test_a_proxy_in_front_of_its_own_databases_is_refused(proxy: Proxy, tmp_path: Path) -> None:
+    database = proxy.lab.hosts("database")[0]
+    clash = tmp_path / "clash.yml"
+    clash.write_text(yaml.safe_dump({"internal_haproxy": {"hosts": {database: None}}}))
+    refused = proxy.lab.play("playbooks/site.yml", "--tags", "haproxy", "-i", str(clash))
+    assert not refused.ok and "give haproxy_internal_addresses another address" in refused.output, refused.output
+
+
+def test_its_metrics_are_inside(proxy: Proxy) -> None:
+    fetch = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=20).read().decode())"
+    metrics = proxy.lab.on(PROXY, "python3", "-c", fetch, f"http://{proxy.address}:8404/metrics")
+    for host in BACKENDS:
+        assert f'haproxy_server_status{{proxy="awx",server="{host}",state="UP"}} 1' in metrics
+    assert "awx" in proxy.lab.on(PROXY, "python3", "-c", fetch, f"http://{proxy.address}:8404/")
