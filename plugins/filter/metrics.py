@@ -60,6 +60,22 @@ def findings_metrics(findings: Iterable[Mapping[str, str]], silent: Collection[s
     )
 
 
+def guest_metrics(vms: Iterable[Mapping[str, Any]], at: float) -> str:
+    """How many VMs Prometheus is told to watch.
+
+    Args:
+        vms: as vm_registry_info returns them; one without an address cannot be watched.
+        at: when that was, in seconds since 1970.
+    """
+    watched = sum(bool(vm["ip"]) for vm in vms)
+    return _text(
+        [
+            *_metric("virtfleet_watched_guests", "Virtual machines that Prometheus watches.", values={"": watched}),
+            *_time("guests", at),
+        ]
+    )
+
+
 def _silent(what: str, silent: Collection[str]) -> Iterator[str]:
     return _metric(f"virtfleet_{what}_silent_nodes", "Nodes that did not answer.", values={"": len(silent)})
 
@@ -84,4 +100,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """By name."""
-        return {"summary_metrics": summary_metrics, "findings_metrics": findings_metrics}
+        return {
+            "summary_metrics": summary_metrics,
+            "findings_metrics": findings_metrics,
+            "guest_metrics": guest_metrics,
+        }

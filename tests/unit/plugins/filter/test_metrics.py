@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.virtfleet.cloud.plugins.filter.metrics import findings_metrics, summary_metrics
+from ansible_collections.virtfleet.cloud.plugins.filter.metrics import findings_metrics, guest_metrics, summary_metrics
 from ansible_collections.virtfleet.cloud.plugins.module_utils.reconcile_plan import KINDS
 
 
@@ -29,3 +29,8 @@ def test_the_findings_by_kind() -> None:
     series = [line for line in lines if line.startswith("virtfleet_reconcile_findings{")]
     assert len(series) == len(KINDS) + 1 and sum(line.endswith(" 0") for line in series) == len(KINDS)
     assert "virtfleet_reconcile_timestamp_seconds 7" in lines and "virtfleet_reconcile_silent_nodes 0" in lines
+
+
+def test_the_guests_that_are_watched_are_those_with_an_address() -> None:
+    lines = guest_metrics([{"ip": "10.0.0.7"}, {"ip": None}], 7).splitlines()
+    assert "virtfleet_watched_guests 1" in lines and "virtfleet_guests_timestamp_seconds 7" in lines
