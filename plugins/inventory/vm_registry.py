@@ -104,7 +104,7 @@ EXAMPLES = r"""
 plugin: virtfleet.cloud.vm_registry
 host: 10.0.0.21
 password_file: registry.password
-ca_file: pki/postgresql.crt
+ca_file: pki/ca.crt
 states: [running]
 ssh_common_args: -J {node_address}
 keyed_groups:
