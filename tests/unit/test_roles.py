@@ -28,12 +28,14 @@ def options(role: Path) -> dict[str, dict[str, Any]]:
 
 
 def made_names(value: Any) -> Iterator[str]:
-    """The variables that tasks make: by register, set_fact, vars (but not for another role) and the variable of a loop."""
+    """The variables that tasks make: by register, set_fact, vars (not for another role) and the variable of a loop."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if key in ("register", "loop_var", "index_var"):
                 yield inner
-            elif key == "ansible.builtin.set_fact" or (key == "vars" and "ansible.builtin.include_role" not in value):
+            elif key == "vars" and "ansible.builtin.include_role" in value:
+                continue
+            elif key in ("ansible.builtin.set_fact", "vars"):
                 yield from inner
             yield from made_names(inner)
     elif isinstance(value, list):
