@@ -12,30 +12,33 @@ from ipaddress import ip_address
 from typing import Any
 
 from ansible.errors import AnsibleError
+from jinja2 import UndefinedError
 
-from ..module_utils.preflight_finding import ERROR, GROUPS, Finding
+from ..module_utils.preflight_finding import ERROR, GROUPS, INVENTORY, WARNING, Finding
 from ..module_utils.preflight_host import host_findings
 from ..module_utils.preflight_inventory import address_of, inventory_findings
 from ..plugin_utils.table import table
 
+WRITE_OUT = "Its template can be read on its own host only: write the value out."
 COLUMNS = ("Host", "Level", "Check", "Finding", "Hint")
 
 
 class _Variables(Mapping[str, Any]):
-    """The variables of a host; one whose template fails is as good as none, and is remembered."""
+    """The variables of a host, without those whose templates cannot be read from here, as over hostvars."""
 
-    def __init__(self, host: str, variables: Mapping[str, Any]) -> None:
+    def __init__(self, variables: Mapping[str, Any]) -> None:
         self._variables = variables
-        self._host = host
-        self.problems: dict[str, Finding] = {}
+        self.unreadable: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
         try:
-            return self._variables[name]
-        except AnsibleError as error:
-            text = " ".join(str(error).split())[:120]
-            self.problems[name] = Finding(self._host, ERROR, "variables", f"{name}: {text}", "Correct its value.")
+            value = self._variables[name]
+            # Some templates fail only when somebody looks.
+            str(value)
+        except (AnsibleError, UndefinedError) as error:
+            self.unreadable.add(name)
             raise KeyError(name) from error
+        return value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._variables)
@@ -53,7 +56,7 @@ def preflight_findings(
 ) -> list[dict[str, str]]:
     """What is wrong with the inventory and its hosts."""
     ours = {host for name in GROUPS for host in groups.get(name, [])}
-    variables = {host: _Variables(host, hostvars[host]) for host in sorted(ours | set(asked))}
+    variables = {host: _Variables(hostvars[host]) for host in sorted(ours | set(asked))}
     told = {host: variables[host].get(result) or {} for host in asked}
     seen = {host: answer["host"] for host, answer in told.items() if "host" in answer}
     found = inventory_findings(groups, variables, seen)
@@ -61,7 +64,11 @@ def preflight_findings(
     for host in asked:
         mine = [name for name in GROUPS if host in groups.get(name, [])]
         found += host_findings(host, mine, told[host], variables[host])
-    found += [problem for one in variables.values() for problem in one.problems.values()]
+    unreadable = {name for one in variables.values() for name in one.unreadable}
+    found = [finding for finding in found if finding.finding.partition(" is not set")[0] not in unreadable]
+    found += [
+        Finding(INVENTORY, WARNING, "templates", f"{name} cannot be checked", WRITE_OUT) for name in sorted(unreadable)
+    ]
     return [asdict(finding) for finding in found if not _is_ignored(finding, ignore)]
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 ERROR = "error"
 WARNING = "warning"
+# In the place of a host, for what is wrong with all of them.
+INVENTORY = "inventory"
 GROUPS = (
     "virtualization",
     "ceph_mon",
@@ -28,7 +30,7 @@ class Finding:
     """One thing that is wrong, or may be.
 
     Attributes:
-        host: its inventory name, or "inventory" for what is wrong with all of it.
+        host: its inventory name, or INVENTORY.
         check: a word by which it can be ignored.
     """
 

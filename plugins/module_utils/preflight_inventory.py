@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from .preflight_finding import ERROR, GROUPS, WARNING, Finding
+from .preflight_finding import ERROR, GROUPS, INVENTORY, WARNING, Finding
 
-ALL = "inventory"
 # Ansible's own.
 OTHER_GROUPS = {"all", "ungrouped"}
 REGISTRY = ("registry_host", "registry_ca_file", "registry_password", "registry_reader_password")
@@ -72,33 +71,37 @@ def _groups(groups: Groups) -> Iterator[Finding]:
     for name in sorted(set(groups) - set(GROUPS) - OTHER_GROUPS):
         if near := difflib.get_close_matches(name, GROUPS, 1, SIMILAR):
             hint = f"Did you mean {near[0]}?"
-            yield Finding(ALL, WARNING, "groups", f"group {name} is none that a role knows", hint)
+            yield Finding(INVENTORY, WARNING, "groups", f"group {name} is none that a role knows", hint)
     ours = {host for name in GROUPS for host in _members(groups, name)}
     for host in sorted(set(_members(groups, "ungrouped")) - ours - {"localhost"}):
         hint = f"Put it into one of {', '.join(GROUPS)}."
         yield Finding(host, WARNING, "groups", "is in no group, so little is done to it", hint)
     if not ours:
         hint = "Give an inventory with -i; inventories/example shows one."
-        yield Finding(ALL, ERROR, "groups", "no host is in a group that a role knows", hint)
+        yield Finding(INVENTORY, ERROR, "groups", "no host is in a group that a role knows", hint)
 
 
 def _sizes(groups: Groups, variables: Variables) -> Iterator[Finding]:
     databases, monitors = len(_members(groups, "database")), len(_members(groups, "ceph_mon"))
     if databases and databases % 2 == 0:
         hint = "Make it 1, or 3: of an even number one more can be lost as well."
-        yield Finding(ALL, ERROR, "sizes", f"group database has {databases} hosts, which have no majority alone", hint)
+        yield Finding(
+            INVENTORY, ERROR, "sizes", f"group database has {databases} hosts, which have no majority alone", hint
+        )
     if monitors and monitors % 2 == 0:
         yield Finding(
-            ALL,
+            INVENTORY,
             WARNING,
             "sizes",
             f"group ceph_mon has {monitors} hosts",
             "Of an odd number as many can be lost: 3 or 5.",
         )
     if monitors and not _members(groups, "ceph_mgr"):
-        yield Finding(ALL, ERROR, "sizes", "group ceph_mgr is empty", "Put a host or two of ceph_mon into it.")
+        yield Finding(INVENTORY, ERROR, "sizes", "group ceph_mgr is empty", "Put a host or two of ceph_mon into it.")
     if _members(groups, "ceph_osd") and not monitors:
-        yield Finding(ALL, ERROR, "sizes", "there are OSDs and no monitors", "Put 1, 3 or 5 hosts into group ceph_mon.")
+        yield Finding(
+            INVENTORY, ERROR, "sizes", "there are OSDs and no monitors", "Put 1, 3 or 5 hosts into group ceph_mon."
+        )
     if nodes := [host for host in _members(groups, "virtualization") if not variables[host].get("ceph_external")]:
         if not monitors:
             hint = "Put 1, 3 or 5 hosts into group ceph_mon, or set ceph_external for a cluster of others."
@@ -107,10 +110,10 @@ def _sizes(groups: Groups, variables: Variables) -> Iterator[Finding]:
     wanted = int(variables[stores[0]].get("ceph_pool_size") or 3) if stores else 0
     if len(stores) < wanted:
         hint = f"Add hosts, or set ceph_pool_size to {len(stores)}."
-        yield Finding(ALL, WARNING, "sizes", f"{wanted} copies are wanted of {len(stores)} hosts with OSDs", hint)
+        yield Finding(INVENTORY, WARNING, "sizes", f"{wanted} copies are wanted of {len(stores)} hosts with OSDs", hint)
     if databases > 1 and not _members(groups, "internal_haproxy"):
         hint = "Put a host into group internal_haproxy and its address into registry_host."
-        yield Finding(ALL, ERROR, "sizes", f"{databases} databases have no proxy that finds the primary", hint)
+        yield Finding(INVENTORY, ERROR, "sizes", f"{databases} databases have no proxy that finds the primary", hint)
 
 
 def _required(groups: Groups, variables: Variables) -> Iterator[Finding]:
@@ -125,7 +128,7 @@ def _required(groups: Groups, variables: Variables) -> Iterator[Finding]:
     for name, where in sorted(missing.items()):
         secret = name.endswith(SECRET_ENDINGS)
         hint = "Run make_secrets.yml, or bring your own." if secret else "Set it in group_vars/all."
-        yield Finding(ALL, ERROR, "variables", f"{name} is not set, which {', '.join(sorted(where))} needs", hint)
+        yield Finding(INVENTORY, ERROR, "variables", f"{name} is not set, needed by {', '.join(sorted(where))}", hint)
 
 
 def _registry(groups: Groups, variables: Variables) -> Iterator[Finding]:
@@ -146,7 +149,7 @@ def _registry(groups: Groups, variables: Variables) -> Iterator[Finding]:
         if value and value not in places and _is_address(value):
             what = "group internal_haproxy" if len(databases) > 1 else "group database"
             hint = f"Set it to {' or '.join(sorted(place for place in places if _is_address(place))) or 'its address'}."
-            yield Finding(ALL, ERROR, "variables", f"{name} is {value}, which is no host of {what}", hint)
+            yield Finding(INVENTORY, ERROR, "variables", f"{name} is {value}, which is no host of {what}", hint)
 
 
 def _is_address(text: str) -> bool:
@@ -176,7 +179,7 @@ def _networks(variables: Variables) -> Iterator[Finding]:
             hint = "Set libvirt_network_subnet to a network that nobody uses."
             yield Finding(host, ERROR, "network", f"{address} is in the network of the guests", hint)
     for text in sorted(wrong):
-        yield Finding(ALL, ERROR, "network", f"{text} is no network", "Write it like 10.0.0.0/24.")
+        yield Finding(INVENTORY, ERROR, "network", f"{text} is no network", "Write it like 10.0.0.0/24.")
 
 
 def _is_network(text: str) -> bool:

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who reaches what, seen from hosts, from outside and from guests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .conftest import Lab, Result
+
+# Nobody's (RFC 5737), and so not in the management network.
+OUTSIDE = "192.0.2.1"
+SERVER = "node-1"
+OTHER = "node-2"
+CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2, (sys.argv[3], 0))"
+# Ceph's monitor of a node, and a port that the table has nothing of.
+MONITOR, UNKNOWN = 3300, 4444
+
+
+def addresses(lab: Lab) -> dict[str, str]:
+    hosts = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"]
+    return {name: host["ansible_host"] for name, host in hosts.items()}
+
+
+def firewall(lab: Lab, *arguments: str, **variables: Any) -> Result:
+    return lab.play("playbooks/site.yml", "--tags", "firewall", *arguments, **variables)
+
+
+def reaches(lab: Lab, host: str, address: str, port: int, source: str = "0.0.0.0", *within: str) -> bool:
+    """Whether a connection is made; one that is refused by a closed port is not."""
+    command = [*within, "python3", "-c", CONNECT, address, str(port), source]
+    done = lab.on(host, "sh", "-c", '"$@" >/dev/null 2>&1 && echo reached || echo failed', "-", *command)
+    return done.strip() == "reached"
+
+
+@contextmanager
+def listening(lab: Lab, host: str, *ports: int) -> Iterator[None]:
+    """Something on ports that may have nothing of their own."""
+    serve = "import socket, time; held = [socket.create_server(('', int(p))) for p in '{}'.split()]; time.sleep(600)"
+    text = serve.format(" ".join(map(str, ports)))
+    lab.on(host, "systemd-run", "--quiet", "--collect", "--unit=listener", "python3", "-c", text)
+    try:
+        lab.on(
+            host,
+            "sh",
+            "-c",
+            f"for i in $(seq 50); do ss -Hltn 'sport = {ports[-1]}' | grep -q . && exit; sleep 0.1; done; exit 1",
+        )
+        yield
+    finally:
+        lab.on(host, "systemctl", "stop", "listener")
+
+
+@pytest.fixture
+def outside(lab: Lab) -> Iterator[str]:
+    """An address of OTHER that is no host's, and that SERVER knows the way to."""
+    device = f"dev {lab.on(OTHER, 'ip', '-oneline', 'route', 'show', 'default').split()[4]}"
+    lab.on(OTHER, "sh", "-c", f"ip address add {OUTSIDE}/32 {device}")
+    lab.on(SERVER, "ip", "route", "add", OUTSIDE, "via", addresses(lab)[OTHER])
+    try:
+        yield OUTSIDE
+    finally:
+        lab.on(SERVER, "ip", "route", "del", OUTSIDE)
+        lab.on(OTHER, "sh", "-c", f"ip address del {OUTSIDE}/32 {device}")
+
+
+@pytest.fixture
+def guest(lab: Lab) -> Iterator[tuple[str, ...]]:
+    """How to run a command on SERVER as a guest that is on libvirt's network, without one that boots."""
+    subnet = (
+        lab.on(SERVER, "sh", "-c", "ip -oneline -4 address show virbr0 | awk '{print $4}'").strip().rsplit(".", 1)[0]
+    )
+    made = f"""
+        ip netns add guest
+        ip link add guest0 type veth peer name eth0 netns guest
+        ip link set guest0 master virbr0 up
+        ip -n guest address add {subnet}.9/24 dev eth0
+        ip -n guest link set eth0 up
+        ip -n guest route add default via {subnet}.1
+    """
+    lab.on(SERVER, "sh", "-e", "-c", made)
+    try:
+        yield ("ip", "netns", "exec", "guest")
+    finally:
+        lab.on(SERVER, "ip", "netns", "del", "guest")
+
+
+def test_hosts_are_let_in_and_others_are_not(lab: Lab, outside: str) -> None:
+    server = addresses(lab)[SERVER]
+    # A deployed lab has a monitor of its own.
+    if not reaches(lab, SERVER, server, MONITOR):
+        with listening(lab, SERVER, MONITOR):
+            assert reaches(lab, OTHER, server, MONITOR)
+            assert not reaches(lab, OTHER, server, MONITOR, outside)
+    else:
+        assert reaches(lab, OTHER, server, MONITOR)
+        assert not reaches(lab, OTHER, server, MONITOR, outside)
+    with listening(lab, SERVER, UNKNOWN):
+        assert reaches(lab, SERVER, server, UNKNOWN)
+        assert not reaches(lab, OTHER, server, UNKNOWN)
+    # SSH shows that the way from outside is there.
+    assert reaches(lab, OTHER, server, 22, outside)
+
+
+def test_a_guest_reaches_no_service_of_hosts_though_its_node_does(lab: Lab, guest: tuple[str, ...]) -> None:
+    other = addresses(lab)[OTHER]
+    with listening(lab, OTHER, 6800):
+        assert reaches(lab, SERVER, other, 6800)
+        assert not reaches(lab, SERVER, other, 6800, "0.0.0.0", *guest)
+    assert reaches(lab, SERVER, other, 22, "0.0.0.0", *guest)
+
+
+def test_rules_that_keep_the_controller_out_go_away_by_themselves(lab: Lab) -> None:
+    before = lab.on(SERVER, "cat", "/etc/virtfleet/firewall.nft")
+    only_hosts = [f"{address}/32" for address in addresses(lab).values()]
+    variables = {"firewall_management_network": only_hosts, "firewall_admin_networks": [f"{OUTSIDE}/32"]}
+    tried = firewall(lab, "--limit", SERVER, firewall_rollback_seconds=8, **variables)
+    assert not tried.ok and ("old rules came back" in tried.output or "old ones come back" in tried.output), (
+        tried.output
+    )
+    assert lab.on(SERVER, "cat", "/etc/virtfleet/firewall.nft") == before
+    again = firewall(lab, "--limit", SERVER)
+    assert again.ok and again.unchanged, again.output
+
+
+def test_only_its_own_table_comes_and_goes(lab: Lab) -> None:
+    lab.on(OTHER, "nft", "add table inet foreign")
+    try:
+        gone = firewall(lab, "--limit", OTHER, firewall_enabled=False)
+        assert gone.ok and not gone.unchanged, gone.output
+        tables = lab.on(OTHER, "nft", "list", "tables")
+        assert "foreign" in tables and "inet virtfleet" not in tables
+        foreseen = firewall(lab, "--limit", OTHER, "--check")
+        assert foreseen.ok and not foreseen.unchanged, foreseen.output
+        assert "inet virtfleet" not in lab.on(OTHER, "nft", "list", "tables")
+        back = firewall(lab, "--limit", OTHER)
+        assert back.ok, back.output
+        tables = lab.on(OTHER, "nft", "list", "tables")
+        assert "foreign" in tables and "inet virtfleet" in tables
+        # As at the next boot, and when Debian's service has removed everything.
+        lab.on(OTHER, "nft", "delete table inet virtfleet")
+        lab.on(OTHER, "systemctl", "restart", "virtfleet-firewall.service")
+        assert firewall(lab, "--limit", OTHER, "--check").unchanged
+    finally:
+        lab.on(OTHER, "nft", "delete table inet foreign")
+
+
+def test_a_rule_with_a_mistake_changes_nothing(lab: Lab) -> None:
+    before = lab.on(OTHER, "nft", "-s", "list", "table", "inet", "virtfleet")
+    wrong = firewall(lab, "--limit", OTHER, firewall_rules=["tcp dport htpps accept"])
+    assert not wrong.ok and "nothing was changed" in " ".join(wrong.output.split()), wrong.output
+    assert lab.on(OTHER, "nft", "-s", "list", "table", "inet", "virtfleet") == before
+
+
+def test_another_host_changes_nothing_on_those_that_are_there(lab: Lab, tmp_path: Path) -> None:
+    prefix = addresses(lab)[SERVER].rsplit(".", 1)[0]
+    more = tmp_path / "more.yml"
+    new = {"node-9": {"ansible_host": f"{prefix}.99"}}
+    more.write_text(json.dumps({"virtualization": {"hosts": new}, "ceph_osd": {"hosts": new}}))
+    limits = ["-i", str(more), "--limit", SERVER, "--check", "--skip-tags", "preflight"]
+    network = [f"{prefix}.0/24"]
+    assert firewall(lab, "--limit", SERVER, firewall_management_network=network).ok
+    assert firewall(lab, *limits, firewall_management_network=network).unchanged
+    # By lists of addresses the rules follow.
+    assert not firewall(lab, *limits, firewall_management_network=[]).unchanged
+
+
+def test_ssh_takes_keys_only_when_that_is_wanted(lab: Lab) -> None:
+    try:
+        hardened = firewall(lab, "--limit", OTHER, firewall_ssh_hardening=True)
+        assert hardened.ok, hardened.output
+        settings = lab.on(OTHER, "sshd", "-T").splitlines()
+        assert {"passwordauthentication no", "kbdinteractiveauthentication no", "maxauthtries 4"} <= set(settings)
+        refused = firewall(lab, "--limit", OTHER, firewall_ssh_hardening=True, ansible_ssh_pass="secret")
+        assert not refused.ok and "let a key in" in " ".join(refused.output.split()), refused.output
+    finally:
+        assert firewall(lab, "--limit", OTHER).ok
+    assert "maxauthtries 4" not in lab.on(OTHER, "sshd", "-T")

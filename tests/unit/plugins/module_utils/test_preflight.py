@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a preflight finds wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.virtfleet.cloud.plugins.module_utils.preflight_finding import ERROR, WARNING, Finding
+from ansible_collections.virtfleet.cloud.plugins.module_utils.preflight_host import host_findings
+from ansible_collections.virtfleet.cloud.plugins.module_utils.preflight_inventory import inventory_findings
+
+HOST: dict[str, Any] = {
+    "distribution": "debian", "release": "13", "is_root": True, "hostname": "node-1", "knows_its_name": True,
+    "machine_id": "aa", "memory_mib": 65536, "addresses": ["10.0.0.11"], "free_gib": {"/var": 50.0}, "devices": {},
+    "listeners": [], "has_ceph": False, "clock_is_set": True, "time": 0.0,
+}  # fmt: skip
+VARIABLES: dict[str, Any] = {"ceph_public_network": "10.0.0.0/24"}
+
+
+def look(groups: list[str], wanted: dict[str, Any] = VARIABLES, apart: float = 0.0, **seen: Any) -> list[Finding]:
+    told = {"host": HOST | seen, "seconds_apart": apart, "seconds_unsure": 0.5}
+    return host_findings("node-1", groups, told, wanted)
+
+
+def device(*signatures: str, is_block: bool = True) -> dict[str, Any]:
+    return {"/dev/sdb": {"is_block": is_block, "signatures": list(signatures)}}
+
+
+def kinds(findings: list[Finding]) -> list[tuple[str, str]]:
+    return [(finding.level, finding.check) for finding in findings]
+
+
+def test_a_good_host_has_no_findings() -> None:
+    assert look(["ceph_mon", "virtualization", "database"]) == []
+
+
+@pytest.mark.parametrize(
+    ("groups", "seen", "expected"),
+    [
+        ([], {"distribution": "ubuntu"}, (ERROR, "release")),
+        ([], {"release": "11"}, (ERROR, "release")),
+        (["manager"], {"release": "12"}, (WARNING, "release")),
+        ([], {"is_root": False}, (ERROR, "root")),
+        ([], {"knows_its_name": False}, (WARNING, "names")),
+        ([], {"apart": -40.0}, (ERROR, "time")),
+        ([], {"apart": 5.0}, (WARNING, "time")),
+        ([], {"clock_is_set": False}, (WARNING, "time")),
+        (["database"], {"memory_mib": 512}, (WARNING, "memory")),
+        (["database"], {"free_gib": {"/var": 2.0}}, (WARNING, "room")),
+        (["database"], {"free_gib": {"/var": 0.4}}, (ERROR, "room")),
+        (["database"], {"listeners": [{"port": 5432, "process": "nginx"}]}, (ERROR, "ports")),
+        (["ceph_mon"], {"addresses": ["10.1.0.11"]}, (ERROR, "network")),
+    ],
+)
+def test_each_fault_is_found(groups: list[str], seen: dict[str, Any], expected: tuple[str, str]) -> None:
+    assert kinds(look(groups, **seen)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("groups", "seen"),
+    [
+        (["manager"], {"release": "13"}),
+        ([], {"apart": 2.0}),
+        ([], {"clock_is_set": None}),
+        ([], {"memory_mib": 128}),
+        (["database"], {"listeners": [{"port": 5432, "process": "postgres"}]}),
+        (["manager"], {"listeners": [{"port": 5432, "process": "nginx"}]}),
+        (["virtualization"], {"addresses": ["10.1.0.11"]}),
+    ],
+)
+def test_what_is_no_fault_is_not(groups: list[str], seen: dict[str, Any]) -> None:
+    assert look(groups, **seen) == []
+
+
+def test_memory_counts_guests_and_osds() -> None:
+    wanted = VARIABLES | {"libvirt_node_memory_mib": 60000}
+    assert look(["virtualization"], wanted) == []
+    wanted |= {"ceph_osd_devices": ["/dev/sdb"], "ceph_osd_memory_target": 8 * 1024**3}
+    assert kinds(look(["virtualization", "ceph_osd"], wanted, devices=device())) == [(WARNING, "memory")]
+
+
+@pytest.mark.parametrize(
+    ("devices", "more", "expected"),
+    [
+        (device(), {}, []),
+        (device(is_block=False), {}, [(ERROR, "disks")]),
+        (device("ext4"), {}, [(ERROR, "disks")]),
+        (device("ext4"), {"ceph_osd_wipe_devices": ["/dev/sdb"]}, []),
+        (device("ceph_bluestore"), {}, [(ERROR, "disks")]),
+    ],
+)
+def test_disks_hold_no_data(devices: dict[str, Any], more: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    wanted = VARIABLES | {"ceph_osd_devices": ["/dev/sdb"]} | more
+    assert kinds(look(["ceph_osd"], wanted, devices=devices)) == expected
+
+
+def test_an_osd_of_a_host_with_ceph_is_ours() -> None:
+    wanted = VARIABLES | {"ceph_osd_devices": ["/dev/sdb"]}
+    assert look(["ceph_osd"], wanted, devices=device("ceph_bluestore"), has_ceph=True) == []
+
+
+def test_a_host_that_is_away_does_not_stop_the_others() -> None:
+    message = "Data could not be sent. Make sure this host can be reached over ssh: ssh: No route to host"
+    (found,) = host_findings("node-1", [], {"unreachable": True, "msg": message}, {})
+    assert (found.level, found.finding) == (WARNING, "cannot be reached: ssh: No route to host")
+
+
+def test_a_host_without_python_is_an_error() -> None:
+    (found,) = host_findings("node-1", [], {"failed": True, "msg": "x", "module_stderr": "python3: not found"}, {})
+    assert (found.level, found.check) == (ERROR, "python") and "not found" in found.finding
+
+
+SECRETS = dict.fromkeys(
+    ("registry_password", "registry_reader_password", "registry_redis_password", "haproxy_password",
+     "grafana_admin_password", "postgresql_superuser_password", "postgresql_replication_password",
+     "redis_replication_password", "redis_sentinel_password"), "x"
+)  # fmt: skip
+
+
+def inventory(groups: dict[str, list[str]], **variables: Any) -> list[Finding]:
+    hosts = sorted({host for members in groups.values() for host in members})
+    place = {"registry_host": "10.0.0.1", "registry_redis_host": "10.0.0.1", "registry_ca_file": "ca.crt"}
+    common = SECRETS | place | {"ceph_public_network": "10.0.0.0/24"} | variables
+    own = {host: common | {"ansible_host": f"10.0.0.{number}"} for number, host in enumerate(hosts, 1)}
+    return inventory_findings({"all": hosts, "ungrouped": [], **groups}, own, {})
+
+
+GOOD = {
+    "database": ["a"], "ceph_mon": ["a", "b", "c"], "ceph_mgr": ["a"], "ceph_osd": ["a", "b", "c"],
+    "virtualization": ["b"], "manager": ["a"],
+}  # fmt: skip
+
+
+def test_a_good_inventory_has_no_findings() -> None:
+    assert inventory(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("groups", "variables", "level", "words"),
+    [
+        ({"database": ["a", "b"], "internal_haproxy": ["a"]}, {}, ERROR, "no majority"),
+        ({"database": ["a", "b", "c"], "internal_haproxy": []}, {}, ERROR, "no proxy"),
+        ({"ceph_mon": ["a", "b"]}, {}, WARNING, "2 hosts"),
+        ({"ceph_mgr": []}, {}, ERROR, "ceph_mgr is empty"),
+        ({"ceph_osd": ["a", "b"]}, {}, WARNING, "3 copies"),
+        ({"databases": ["a"]}, {}, WARNING, "databases"),
+        ({"ungrouped": ["z"]}, {}, WARNING, "in no group"),
+        ({}, {"registry_password": ""}, ERROR, "registry_password is not set"),
+        ({"external_haproxy": ["a"]}, {"haproxy_password": ""}, ERROR, "haproxy_password is not set"),
+        ({}, {"registry_redis_host": "10.0.0.2"}, ERROR, "registry_redis_host is 10.0.0.2"),
+        ({}, {"ceph_public_network": "10.0.0.1/24"}, ERROR, "no network"),
+        ({}, {"firewall_management_network": ["10.0.0.0/31"]}, ERROR, "not in firewall_management_network"),
+        ({}, {"libvirt_network_subnet": "10.0.0.2/31"}, ERROR, "network of the guests"),
+    ],
+)
+def test_each_mistake_is_found(groups: dict[str, list[str]], variables: dict[str, Any], level: str, words: str) -> None:
+    found = inventory(GOOD | groups, **variables)
+    assert any(one.level == level and words in f"{one.finding} {one.hint}" for one in found), found
+
+
+def test_with_several_databases_the_registry_is_the_proxy() -> None:
+    cluster = GOOD | {"database": ["a", "b", "c"], "internal_haproxy": ["d"]}
+    assert [one.finding.split(",")[0] for one in inventory(cluster)] == [
+        "registry_host is 10.0.0.1", "registry_redis_host is 10.0.0.1"
+    ]  # fmt: skip
+    assert inventory(cluster, registry_host="10.0.0.4", registry_redis_host="10.0.0.4") == []
+    shared = {"registry_host": "10.0.0.9", "registry_redis_host": "10.0.0.9", "haproxy_shared_address": "10.0.0.9"}
+    assert inventory(cluster, **shared) == []
+
+
+def test_a_name_stands_for_one_machine() -> None:
+    variables = {host: {"ansible_host": "10.0.0.1"} for host in ("a", "b")}
+    seen = {"a": HOST, "b": HOST}
+    groups = {"manager": ["a", "b"]}
+    names = [one for one in inventory_findings(groups, variables, seen) if one.check == "names"]
+    assert [one.finding for one in names] == ["a and b have the address 10.0.0.1"]
+    variables["b"] = {"ansible_host": "10.0.0.2"}
+    names = [one for one in inventory_findings(groups, variables, seen) if one.check == "names"]
+    assert [one.level for one in names] == [ERROR, WARNING]

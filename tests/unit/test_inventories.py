@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The inventories that users begin with can be deployed, but for the secrets and devices that are theirs."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.virtfleet.cloud.plugins.module_utils.preflight_finding import GROUPS
+from ansible_collections.virtfleet.cloud.plugins.module_utils.preflight_inventory import CLUSTER, REQUIRED
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "inventories").glob("example*"))
+# make_secrets.yml makes them.
+SECRET = re.compile(r"_(password|key)$")
+FROM_ANSIBLE = ("ansible_", "group_names", "inventory_", "hostvars", "groups", "role_path", "lookup", "omit")
+
+each_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+
+
+def ansible(*command: str) -> str:
+    environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@functools.cache
+def read(example: Path) -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]]:
+    """Its groups, and the variables of its hosts as Ansible sees them, their templates as they stand."""
+    told = json.loads(ansible("ansible-inventory", "-i", str(example), "--list"))
+    groups = {name: told.get(name, {}).get("hosts", []) for name in GROUPS}
+    return groups, told["_meta"]["hostvars"]
+
+
+def secrets() -> dict[str, str]:
+    named = {name for names in (*REQUIRED.values(), CLUSTER) for name in names}
+    return dict.fromkeys(sorted(filter(SECRET.search, named)), "made by make_secrets.yml")
+
+
+def test_there_are_two() -> None:
+    assert [path.name for path in EXAMPLES] == ["example", "example-separate-hosts"]
+
+
+@each_example
+def test_the_groups_are_those_of_the_roles(example: Path) -> None:
+    children = yaml.safe_load((example / "hosts.yml").read_text())["all"]["children"]
+    assert set(children) == set(GROUPS)
+
+
+@each_example
+def test_no_secret_is_in_it(example: Path) -> None:
+    _groups, variables = read(example)
+    assert {name for mine in variables.values() for name in mine if SECRET.search(name)} == set()
+
+
+@each_example
+@pytest.mark.parametrize("playbook", ["site", "preflight"])
+def test_its_playbooks_parse(example: Path, playbook: str) -> None:
+    ansible("ansible-playbook", "-i", str(example), f"playbooks/{playbook}.yml", "--syntax-check")
+
+
+@each_example
+def test_a_preflight_finds_no_mistake(example: Path) -> None:
+    findings = "{{ groups | virtfleet.cloud.preflight_findings(hostvars, [], '') }}"
+    arguments = ["-i", str(example), "-m", "ansible.builtin.debug", "-e", json.dumps(secrets())]
+    told = ansible("ansible", "localhost", *arguments, "-a", f"msg={findings}")
+    assert re.search(r"msg: \[\]$", told, re.MULTILINE), told
+
+
+def plays() -> list[dict[str, Any]]:
+    """Those of site.yml, with what it imports."""
+    found: list[dict[str, Any]] = []
+    for play in yaml.safe_load((ROOT / "playbooks" / "site.yml").read_text()):
+        imported = play.get("ansible.builtin.import_playbook")
+        found += yaml.safe_load((ROOT / "playbooks" / imported).read_text()) if imported else [play]
+    return found
+
+
+@each_example
+def test_every_variable_that_a_role_needs_is_set(example: Path) -> None:
+    groups, variables = read(example)
+    missing = set()
+    for play in plays():
+        hosts = {host for name in re.split("[:,]", play["hosts"]) for host in groups.get(name.split("[")[0], [])}
+        hosts = hosts or set(variables) if play["hosts"] == "all" else hosts
+        for role in play.get("roles", []):
+            directory = ROOT / "roles" / role["role"].rpartition(".")[2]
+            for name in needed(directory):
+                missing |= {(host, directory.name, name) for host in hosts if name not in variables[host]}
+    assert missing == set()
+
+
+def needed(role: Path) -> set[str]:
+    """What a role's defaults take for granted, and its required arguments, without the secrets."""
+    options = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    names = {name for name, option in options.items() if option.get("required")}
+    text = json.dumps(yaml.safe_load((role / "defaults" / "main.yml").read_text()) or {})
+    names |= set(re.findall(r"{{ ((?!__)[a-z_]+) }}", text))
+    return {name for name in names if not SECRET.search(name) and not name.startswith(FROM_ANSIBLE)}
+
+
+def test_a_missing_variable_is_noticed() -> None:
+    assert {"registry_host", "registry_ca_file"} <= needed(ROOT / "roles" / "postgresql")
