@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import Lab, hold_timers, let_timers_go
+from .conftest import Lab, Result, hold_timers, let_timers_go
 
 NAME = "dashboard-vm"
 DIRECTORY = "/etc/grafana/provisioning/dashboards"
@@ -169,3 +169,30 @@ def test_a_metric_that_is_not_there_is_noticed(lab: Lab, watched: Prometheus) ->
         "panels": [{"targets": [{"expr": expression}, {"expr": 'up{job="node"}'}]}],
     }
     assert list(lacks(watched, [dashboard], {"node"})) == ['node_load_of_nobody{job="node", instance="$node"}']
+
+
+@pytest.fixture
+def without_grafana(lab: Lab) -> None:
+    there = "test -e /usr/share/grafana/conf/defaults.ini && echo yes || echo no"
+    if lab.on(lab.hosts("monitoring")[0], "sh", "-c", there).strip() == "yes":
+        pytest.skip("Grafana is installed in this lab")
+
+
+def play_grafana(lab: Lab, install: str) -> Result:
+    """With a repository where nobody listens."""
+    nowhere = "http://127.0.0.1:9/key"
+    return lab.play(
+        "playbooks/site.yml", "--tags", "grafana", grafana_install=install, grafana_repository_key_url=nowhere
+    )
+
+
+def test_where_its_package_cannot_be_had_the_rest_goes_on(lab: Lab, without_grafana: None) -> None:
+    run = play_grafana(lab, "auto")
+    assert run.ok and run.unchanged, run.output
+    said = " ".join(run.output.split())
+    assert "WARNING: Grafana is not installed" in said and "Set grafana_repository" in said, run.output
+
+
+def test_it_is_an_error_where_grafana_is_wanted(lab: Lab, without_grafana: None) -> None:
+    run = play_grafana(lab, "true")
+    assert not run.ok and "Refuse to go on without Grafana" in run.output, run.output
