@@ -60,3 +60,10 @@ def test_every_variable_of_a_user_playbook_is_described_and_read(playbook: Path)
     whole = re.search(r"(request|__changes): \"{{ __request }}", playbook.read_text())
     assert [name for name in variables if not whole and not re.search(rf"__request\.{name}\b", text)] == []
     assert first_play(playbook)["vars"]["__request"] == "{{ lookup('virtfleet.cloud.request') }}"
+
+
+def test_every_tag_of_site_is_in_the_guide() -> None:
+    plays = yaml.safe_load((ROOT / "playbooks" / "site.yml").read_text())
+    tags = {tag for play in plays for tag in play.get("tags", [])} - {"always"}
+    guide = (ROOT / "docs" / "deploy.md").read_text()
+    assert [tag for tag in sorted(tags) if f"| `{tag}` |" not in guide] == []
