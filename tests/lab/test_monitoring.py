@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prometheus asks everything that the inventory has, alerts read what is really there, and reach Alertmanager."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from .conftest import MINUTE, ROOT, Lab, hold_timers, let_timers_go
+
+RULES = ROOT / "roles" / "prometheus" / "files" / "rules"
+GUEST = "watched-1"
+FETCH = "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1], timeout=20).read().decode())"
+
+
+def address(lab: Lab, host: str) -> str:
+    return lab.on(host, "hostname", "-I").split()[0]
+
+
+def ask(lab: Lab, path: str, port: int = 9090) -> Any:
+    host = lab.hosts("monitoring")[0]
+    return json.loads(lab.on(host, "python3", "-c", FETCH, f"http://{address(lab, host)}:{port}/{path}"))
+
+
+def query(lab: Lab, expression: str) -> list[dict[str, Any]]:
+    result: list[dict[str, Any]] = ask(lab, f"prometheus/api/v1/query?query={quote(expression)}")["data"]["result"]
+    return result
+
+
+def targets(lab: Lab) -> dict[tuple[str, str], dict[str, Any]]:
+    active = ask(lab, "prometheus/api/v1/targets?state=active")["data"]["activeTargets"]
+    return {(target["labels"]["job"], target["labels"]["instance"]): target for target in active}
+
+
+@pytest.fixture(scope="module")
+def told(lab: Lab) -> Iterator[None]:
+    """All that tells something once in a while has done so, and Prometheus has read it."""
+    let_timers_go(lab)
+    try:
+        for job in ("refresh", "reconcile", "guests"):
+            lab.on(lab.hosts("manager")[0], "systemctl", "start", f"virtfleet-{job}.service", minutes=3)
+    finally:
+        hold_timers(lab)
+    for host in lab.hosts("database"):
+        lab.on(host, "systemctl", "start", "virtfleet-registry-backup.service")
+    time.sleep(20)
+    yield
+
+
+def test_every_host_of_every_job_answers(lab: Lab) -> None:
+    groups = {
+        "node": [*{host for group in ("manager", "ceph_osd", "virtualization") for host in lab.hosts(group)}],
+        "libvirt": lab.hosts("virtualization"),
+        "postgresql": lab.hosts("database"),
+        "redis": lab.hosts("database"),
+        "ceph": lab.hosts("ceph_mgr"),
+        "haproxy": lab.hosts("external_haproxy"),
+        "prometheus": lab.hosts("monitoring"),
+        "alertmanager": lab.hosts("monitoring"),
+    }
+    wanted = {(job, host) for job, hosts in groups.items() for host in hosts}
+    deadline = time.monotonic() + MINUTE
+    while down := wanted - {key for key, target in targets(lab).items() if target["health"] == "up"}:
+        assert time.monotonic() < deadline, {key: targets(lab).get(key, {}).get("lastError") for key in down}
+        time.sleep(3)
+
+
+def test_what_rules_read_is_there(lab: Lab, told: None) -> None:
+    text = "".join(file.read_text() for file in RULES.glob("*.yml"))
+    read = set(re.findall(r'\b([a-z]+_\w+)\{job="(\w+)"', text))
+    jobs = {job for job, _ in targets(lab)}
+    print("no targets here:", sorted({job for _, job in read} - jobs))
+    there = {metric["metric"]["__name__"] for metric in query(lab, 'count by (__name__) ({job!=""})')}
+    assert len(read) > 30
+    assert sorted(name for name, job in read if job in jobs and name not in there) == []
+
+
+def test_no_rule_fails(lab: Lab) -> None:
+    groups = ask(lab, "prometheus/api/v1/rules")["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) > 40
+    assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] == "err"] == []
+
+
+def test_nothing_listens_on_all_addresses(lab: Lab) -> None:
+    for host in {*lab.hosts("monitoring"), *lab.hosts("virtualization"), *lab.hosts("database")}:
+        sockets = lab.on(host, "ss", "--listening", "--tcp", "--numeric", "--no-header")
+        local = [line.split()[3] for line in sockets.splitlines()]
+        ports = ("9090", "9093", "9100", "9121", "9177", "9187")
+        ours = [socket for socket in local if socket.rpartition(":")[2] in ports]
+        assert f"{address(lab, host)}:9100" in ours
+        assert [socket for socket in ours if socket.startswith(("0.0.0.0", "*", "[::]"))] == []
+
+
+def test_a_configuration_that_prometheus_refuses_does_not_land(lab: Lab) -> None:
+    host = lab.hosts("monitoring")[0]
+    before = lab.on(host, "cat", "/etc/prometheus/prometheus.yml")
+    wrong = [{"job_name": "mine", "no_such_setting": 1}]
+    result = lab.play("playbooks/site.yml", "--tags", "monitoring", prometheus_scrape_configs=wrong)
+    assert not result.ok
+    assert lab.on(host, "cat", "/etc/prometheus/prometheus.yml") == before
+    assert query(lab, 'prometheus_config_last_reload_successful{job="prometheus"}')[0]["value"][1] == "1"
+
+
+@pytest.fixture
+def guest(lab: Lab) -> Iterator[None]:
+    node = lab.hosts("virtualization")[0]
+    lab.sql(
+        "INSERT INTO virtfleet.vm (id, name, project, node, state, memory_mib, vcpus, disk_gib, image, mac, ip, tags)"
+        f" VALUES (gen_random_uuid(), '{GUEST}', 'default', '{node}', 'running', 64, 1, 1, 'none',"
+        " '52:54:00:ff:ff:01', '192.0.2.7', '{monitored}')"
+    )
+    try:
+        yield
+    finally:
+        lab.sql(f"DELETE FROM virtfleet.vm WHERE name = '{GUEST}'")
+        assert lab.play("playbooks/monitor_guests.yml").ok
+
+
+def test_a_guest_with_the_tag_is_a_target(lab: Lab, guest: None) -> None:
+    result = lab.play("playbooks/monitor_guests.yml")
+    assert result.ok, result.output
+    assert lab.play("playbooks/monitor_guests.yml").unchanged
+    deadline = time.monotonic() + 2 * MINUTE
+    while ("guests", GUEST) not in targets(lab):
+        assert time.monotonic() < deadline
+        time.sleep(3)
+    assert targets(lab)["guests", GUEST]["scrapeUrl"] == "http://192.0.2.7:9100/metrics"
+
+
+@pytest.mark.slow
+def test_a_host_that_is_down_is_told_to_alertmanager(lab: Lab) -> None:
+    host = next(host for host in lab.hosts("ceph_osd") if host not in lab.hosts("virtualization"))
+    lab.on(host, "systemctl", "stop", "prometheus-node-exporter")
+    try:
+        deadline = time.monotonic() + 4 * MINUTE
+        while ("HostDown", host) not in (alerts := told_alerts(lab)):
+            assert time.monotonic() < deadline, alerts
+            time.sleep(5)
+    finally:
+        lab.on(host, "systemctl", "start", "prometheus-node-exporter")
+
+
+def told_alerts(lab: Lab) -> set[tuple[str, str]]:
+    alerts = ask(lab, "alertmanager/api/v2/alerts", port=9093)
+    return {(alert["labels"]["alertname"], alert["labels"].get("instance", "")) for alert in alerts}

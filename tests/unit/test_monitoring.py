@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What alerts promise: a page that says what to do, and a test that sees each fire and be silent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PROMETHEUS = ROOT / "roles" / "prometheus"
+RULES = PROMETHEUS / "files" / "rules"
+RUNBOOKS = ROOT / "docs" / "runbooks"
+TESTS = ROOT / "tests" / "monitoring"
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def rules() -> Iterator[tuple[str, dict[str, Any]]]:
+    for file in sorted(RULES.glob("*.yml")):
+        for group in read(file)["groups"]:
+            yield from ((file.stem, rule) for rule in group["rules"])
+
+
+ALERTS = [(file, rule) for file, rule in rules() if "alert" in rule]
+each_alert = pytest.mark.parametrize("file, rule", ALERTS, ids=[rule["alert"] for _, rule in ALERTS])
+
+
+def test_every_file_of_rules_is_installed() -> None:
+    installed = read(PROMETHEUS / "vars" / "main.yml")["__prometheus_rules"]
+    assert sorted(installed) == [file.stem for file in sorted(RULES.glob("*.yml"))]
+
+
+def test_the_template_finds_where_the_rules_begin() -> None:
+    assert [file.name for file in RULES.glob("*.yml") if not file.read_text().startswith("---\ngroups:\n")] == []
+
+
+def test_alerts_have_names_of_their_own() -> None:
+    names = [rule["alert"] for _, rule in ALERTS]
+    assert sorted(names) == sorted(set(names))
+
+
+@each_alert
+def test_an_alert_says_how_bad_it_is_and_what_to_do(file: str, rule: dict[str, Any]) -> None:
+    assert rule["labels"] == {"severity": rule["labels"]["severity"]}
+    assert rule["labels"]["severity"] in ("critical", "warning")
+    assert set(rule["annotations"]) == {"summary", "runbook_url"}
+    page = rule["annotations"]["runbook_url"].removeprefix("RUNBOOKS/")
+    title = (RUNBOOKS / page).read_text().splitlines()[0]
+    assert rule["alert"] in title.removeprefix("# ").split(" and ")
+
+
+@each_alert
+def test_an_alert_is_seen_to_fire_and_to_be_silent(file: str, rule: dict[str, Any]) -> None:
+    seen = [
+        bool(alert["exp_alerts"])
+        for test in read(TESTS / f"{file}.yml")["tests"]
+        for alert in test["alert_rule_test"]
+        if alert["alertname"] == rule["alert"]
+    ]
+    assert True in seen and False in seen
+
+
+def test_every_page_is_of_an_alert() -> None:
+    named = {rule["annotations"]["runbook_url"].removeprefix("RUNBOOKS/") for _, rule in ALERTS}
+    assert {page.name for page in RUNBOOKS.glob("*.md")} == named
+
+
+def test_every_alert_is_in_the_document() -> None:
+    table = re.findall(
+        r"^\| \[(\w+)\]\(runbooks/([\w-]+\.md)\) \|", (ROOT / "docs" / "monitoring.md").read_text(), re.M
+    )
+    pages = {rule["alert"]: rule["annotations"]["runbook_url"].removeprefix("RUNBOOKS/") for _, rule in ALERTS}
+    assert dict(table) == pages
+
+
+def test_alerts_begin_at_limits_that_there_are() -> None:
+    used = {name for _, rule in ALERTS for name in re.findall(r'virtfleet:limit\{of="(\w+)"\}', rule["expr"])}
+    assert used == set(read(PROMETHEUS / "vars" / "main.yml")["__prometheus_limits"])
+
+
+def test_a_job_asks_at_the_port_that_the_role_opens() -> None:
+    jobs = {job["name"]: job for job in read(PROMETHEUS / "vars" / "main.yml")["__prometheus_jobs"]}
+    defaults = read(ROOT / "roles" / "exporters" / "defaults" / "main.yml") | read(PROMETHEUS / "defaults" / "main.yml")
+    ports = {job["variable"]: job["port"] for job in jobs.values() if job.get("variable", "awx_port") != "awx_port"}
+    assert ports == {name: value for name, value in defaults.items() if name.endswith("_port")}
+
+
+def test_alerts_ask_for_jobs_that_there_are() -> None:
+    jobs = {job["name"] for job in read(PROMETHEUS / "vars" / "main.yml")["__prometheus_jobs"]} | {"guests"}
+    used = {name for _, rule in rules() for name in re.findall(r'job="(\w+)"', rule["expr"])}
+    assert used <= jobs
+
+
+def test_rules_read_nothing_that_a_guest_could_say() -> None:
+    no_metric = re.compile(r'"[^"]*"|\b(?:by|on|group_left) \([^)]*\)|\blabel_replace\b')
+    metric = re.compile(r"(?<![:\w])(up|[a-z]+_\w+)(?!\w)(\{job(?:=|!~))?")
+    found = [name for _, rule in rules() for name in metric.findall(no_metric.sub("", rule["expr"]))]
+    assert len(found) > len(ALERTS) and [name for name, job in found if not job] == []
