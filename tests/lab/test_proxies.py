@@ -24,7 +24,7 @@ BACKENDS = ["node-1", "node-2"]
 # Another source of requests than the tests: what is refused to it is refused to nobody else.
 STRANGER = "node-2"
 PROTECTED = "/prometheus/-/healthy"
-SITE = ["playbooks/site.yml", "--tags", "haproxy,firewall"]
+SITE = ["playbooks/site.yml", "--tags", "proxies,firewall"]
 
 STAND_IN = """
 import http.server, json, socket
@@ -260,7 +260,7 @@ def test_a_proxy_in_front_of_its_own_databases_is_refused(proxy: Proxy, tmp_path
     database = proxy.lab.hosts("database")[0]
     clash = tmp_path / "clash.yml"
     clash.write_text(yaml.safe_dump({"internal_haproxy": {"hosts": {database: None}}}))
-    refused = proxy.lab.play("playbooks/site.yml", "--tags", "haproxy", "-i", str(clash))
+    refused = proxy.lab.play("playbooks/site.yml", "--tags", "proxies", "-i", str(clash))
     assert not refused.ok and "give haproxy_internal_addresses another address" in refused.output, refused.output
 
 
