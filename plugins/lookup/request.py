@@ -16,7 +16,11 @@ description:
   - Refuses names given with C(-e) that the play does not describe, with the nearest that it does.
     Settings pass, which are names that begin with C(ansible_), C(awx_), C(tower_), C(registry_), C(vm_), C(lab_),
     C(ceph_), C(libvirt_), C(postgresql_), C(redis_) or C(__).
-  - Says which required variables are missing.
+    In a job of AWX the results of the jobs before it in a workflow pass too.
+  - Says which required variables are missing, and which have a value that they cannot have.
+    A variable is described by C(description) and any of C(type), C(required), C(default), C(choices), C(min), C(max),
+    C(unit) and C(secret); P(virtfleet.cloud.user_playbooks#lookup) makes the survey of AWX of the same.
+  - A list or a mapping can be given as YAML text, as a survey of AWX has no other way.
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
 options: {}
@@ -45,13 +49,14 @@ _raw:
 
 from typing import Any
 
+import yaml
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.unsafe_proxy import wrap_var
 from ansible.utils.vars import load_extra_vars
 
 from ..module_utils.errors import VirtfleetError
-from ..module_utils.variables import refuse_wrong
+from ..module_utils.variables import Variable, refuse_wrong
 
 
 class LookupModule(LookupBase):
@@ -62,7 +67,7 @@ class LookupModule(LookupBase):
         known = (variables or {})["__variables"]
         extra = load_extra_vars(self._loader)
         given = {name: self._value(name, extra, variables or {}) for name in known}
-        given = {name: value for name, value in given.items() if value is not None}
+        given = {name: read_text(known[name], value) for name, value in given.items() if value is not None}
         try:
             refuse_wrong(known, given, extra)
         except VirtfleetError as error:
@@ -71,3 +76,14 @@ class LookupModule(LookupBase):
 
     def _value(self, name: str, extra: dict[str, Any], variables: dict[str, Any]) -> Any:
         return wrap_var(extra[name]) if name in extra else self._templar.template(variables.get(name))
+
+
+def read_text(variable: Variable, value: Any) -> Any:
+    """The list or mapping that a text stands for; a text that stands for none is left to whoever reads it."""
+    if variable.get("type") not in ("list", "dict", "yaml") or not isinstance(value, str):
+        return value
+    try:
+        meant = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    return wrap_var(meant) if isinstance(meant, (list, dict)) else value
