@@ -49,7 +49,6 @@ _raw:
 
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.unsafe_proxy import wrap_var
@@ -57,6 +56,7 @@ from ansible.utils.vars import load_extra_vars
 
 from ..module_utils.errors import VirtfleetError
 from ..module_utils.variables import Variable, refuse_wrong
+from ..plugin_utils.user_playbooks import read_text
 
 
 class LookupModule(LookupBase):
@@ -66,24 +66,15 @@ class LookupModule(LookupBase):
         """One mapping of name to value."""
         known = (variables or {})["__variables"]
         extra = load_extra_vars(self._loader)
-        given = {name: self._value(name, extra, variables or {}) for name in known}
-        given = {name: read_text(known[name], value) for name, value in given.items() if value is not None}
+        given = {name: self._value(name, known[name], extra, variables or {}) for name in known}
+        given = {name: value for name, value in given.items() if value is not None}
         try:
             refuse_wrong(known, given, extra)
         except VirtfleetError as error:
             raise AnsibleLookupError(str(error)) from None
         return [given]
 
-    def _value(self, name: str, extra: dict[str, Any], variables: dict[str, Any]) -> Any:
-        return wrap_var(extra[name]) if name in extra else self._templar.template(variables.get(name))
-
-
-def read_text(variable: Variable, value: Any) -> Any:
-    """The list or mapping that a text stands for; a text that stands for none is left to whoever reads it."""
-    if variable.get("type") not in ("list", "dict", "yaml") or not isinstance(value, str):
-        return value
-    try:
-        meant = yaml.safe_load(value)
-    except yaml.YAMLError:
-        return value
-    return wrap_var(meant) if isinstance(meant, (list, dict)) else value
+    def _value(self, name: str, variable: Variable, extra: dict[str, Any], variables: dict[str, Any]) -> Any:
+        if name in extra:
+            return wrap_var(read_text(variable, extra[name]))
+        return read_text(variable, self._templar.template(variables.get(name)))

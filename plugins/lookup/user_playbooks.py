@@ -40,11 +40,10 @@ _raw:
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
-from ..module_utils.survey import survey, template_name
+from ..plugin_utils.user_playbooks import templates
 
 
 class LookupModule(LookupBase):
@@ -52,38 +51,7 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **options: Any) -> list[dict[str, Any]]:
         """All of the directories in one list."""
-        files = [file for term in terms for file in sorted(Path(term).glob("*.yml"))]
-        if not files:
-            raise AnsibleLookupError(f"there are no playbooks in {', '.join(terms)}")
-        described = [(file, _first_play(file).get("vars", {})) for file in files]
-        return [
-            _template(file, play_vars["__variables"])
-            for file, play_vars in described
-            if "__variables" in play_vars and play_vars.get("__template", True)
-        ]
-
-
-def _first_play(file: Path) -> dict[str, Any]:
-    plays: list[dict[str, Any]] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return plays[0]
-
-
-def _template(file: Path, variables: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "playbook": file.name,
-        "name": template_name(file.stem),
-        "description": _summary(file),
-        "variables": variables,
-        "survey": survey(variables),
-    }
-
-
-def _summary(file: Path) -> str:
-    """What the playbook does: the first paragraph of the comment at its head."""
-    comments = (line[1:].strip() for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#"))
-    paragraph: list[str] = []
-    for comment in comments:
-        if not comment:
-            break
-        paragraph.append(comment)
-    return " ".join(paragraph)
+        found = [template for term in terms for template in templates(Path(term))]
+        if not found:
+            raise AnsibleLookupError(f"there are no playbooks for users in {', '.join(terms)}")
+        return found

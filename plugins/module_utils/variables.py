@@ -36,7 +36,10 @@ SETTING_PREFIXES = (
 )  # fmt: skip
 
 # What plays leave as artifacts: in a workflow, AWX gives it to the jobs that follow.
-RESULTS = ("vm", "vms", "changes", "error", "result")
+RESULTS = (
+    "vm", "vms", "changes", "error", "failed", "next", "image", "images", "nodes", "projects", "subnets", "snapshots",
+    "backups", "events", "findings", "console_log",
+)  # fmt: skip
 
 _BOOLEANS = ("true", "false", "yes", "no", "on", "off", "1", "0")
 

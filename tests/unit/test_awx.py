@@ -12,13 +12,12 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
-from ansible_collections.virtfleet.cloud.plugins.lookup.user_playbooks import LookupModule
-from ansible_collections.virtfleet.cloud.plugins.plugin_utils import registry_action
+from ansible_collections.virtfleet.cloud.plugins.plugin_utils.user_playbooks import templates
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles" / "awx"
 TYPES = {"string": str, "integer": int, "boolean": bool, "array": list, "object": dict}
-TEMPLATES = LookupModule().run([str(ROOT / "playbooks")])
+TEMPLATES = templates(ROOT / "playbooks")
 SETTINGS = {
     "awx_namespace": "awx",
     "awx_admin_user": "admin",
@@ -106,8 +105,8 @@ def test_credentials_have_the_fields_of_their_types() -> None:
 
 def test_credentials_inject_what_the_plays_read() -> None:
     types = credential_types()
-    wanted = {*registry_action._VARIABLES.values(), *registry_action._CACHE_VARIABLES.values()}
-    assert set(types["virtfleet registry"]["injectors"]["extra_vars"]) == wanted
+    reader = (ROOT / "plugins" / "plugin_utils" / "registry_action.py").read_text()
+    assert set(types["virtfleet registry"]["injectors"]["extra_vars"]) == set(re.findall(r'"(registry_\w+)"', reader))
     plugin = (ROOT / "plugins" / "inventory" / "vm_registry.py").read_text()
     asked = set(re.findall(r"- name: (VIRTFLEET_\w+)", plugin))
     assert set(types["virtfleet registry, reading"]["injectors"]["env"]) == asked

@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.virtfleet.cloud.plugins.lookup.user_playbooks import LookupModule
 from ansible_collections.virtfleet.cloud.plugins.module_utils import bulk
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Invalid
 from ansible_collections.virtfleet.cloud.plugins.module_utils.field_reader import FieldReader, name_problem
 from ansible_collections.virtfleet.cloud.plugins.module_utils.nic import read_nics
 from ansible_collections.virtfleet.cloud.plugins.module_utils.spec import parse_disks, read_request
 from ansible_collections.virtfleet.cloud.plugins.module_utils.survey import template_name
-from ansible_collections.virtfleet.cloud.plugins.module_utils.variables import refuse_wrong
+from ansible_collections.virtfleet.cloud.plugins.module_utils.variables import RESULTS, refuse_wrong
+from ansible_collections.virtfleet.cloud.plugins.plugin_utils.user_playbooks import templates
 
 PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 Template = dict[str, Any]
 
 
-TEMPLATES: list[Template] = LookupModule().run([str(PLAYBOOKS)])
+TEMPLATES: list[Template] = templates(PLAYBOOKS)
 
 each_template = pytest.mark.parametrize("template", TEMPLATES, ids=lambda one: one["playbook"])
 
@@ -229,3 +229,27 @@ def test_what_describes_a_vm_has_no_default_to_fill_in(template: Template) -> No
 def test_what_may_hold_secrets_is_hidden_in_jobs(template: Template) -> None:
     for question in questions(template):
         assert (question["variable"] == "user_data") == (question["type"] == "password")
+
+
+def made_results(value: Any) -> Iterator[str]:
+    """The artifacts that tasks set."""
+    if isinstance(value, dict):
+        yield from value.get("ansible.builtin.set_stats", {}).get("data", {})
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from made_results(inner)
+
+
+@each_template
+def test_every_playbook_tells_programs_what_came_of_it_and_what_went_wrong(template: Template) -> None:
+    text = (PLAYBOOKS / template["playbook"]).read_text()
+    for shared in ("change_vm.yml", "change_snapshots.yml"):
+        if f"tasks/{shared}" in text:
+            text += (PLAYBOOKS / "tasks" / shared).read_text()
+    assert "report_failure.yml" in text
+    assert "tell_vm.yml" in text or "ansible.builtin.set_stats" in text
+
+
+def test_results_pass_to_the_next_job_of_a_workflow() -> None:
+    files = [*PLAYBOOKS.glob("*.yml"), *(PLAYBOOKS / "tasks").glob("*.yml")]
+    made = {name for file in files for name in made_results(yaml.safe_load(file.read_text()))}
+    assert made == set(RESULTS)

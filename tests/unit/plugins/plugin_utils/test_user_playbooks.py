@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.virtfleet.cloud.plugins.lookup.request import read_text
+from ansible_collections.virtfleet.cloud.plugins.plugin_utils.user_playbooks import read_text
 
 
 @pytest.mark.parametrize(
