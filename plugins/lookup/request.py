@@ -16,7 +16,11 @@ description:
   - Refuses names given with C(-e) that the play does not describe, with the nearest that it does.
     Settings pass, which are names that begin with C(ansible_), C(awx_), C(tower_), C(registry_), C(vm_), C(lab_),
     C(ceph_), C(libvirt_), C(postgresql_), C(redis_) or C(__).
-  - Says which required variables are missing.
+    In a job of AWX the results of the jobs before it in a workflow pass too.
+  - Says which required variables are missing, and which have a value that they cannot have.
+    A variable is described by C(description) and any of C(type), C(required), C(default), C(choices), C(min), C(max),
+    C(unit) and C(secret); P(virtfleet.cloud.user_playbooks#lookup) makes the survey of AWX of the same.
+  - A list or a mapping can be given as YAML text, as a survey of AWX has no other way.
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
 options: {}
@@ -51,7 +55,8 @@ from ansible.utils.unsafe_proxy import wrap_var
 from ansible.utils.vars import load_extra_vars
 
 from ..module_utils.errors import VirtfleetError
-from ..module_utils.variables import refuse_wrong
+from ..module_utils.variables import Variable, refuse_wrong
+from ..plugin_utils.user_playbooks import read_text
 
 
 class LookupModule(LookupBase):
@@ -61,7 +66,7 @@ class LookupModule(LookupBase):
         """One mapping of name to value."""
         known = (variables or {})["__variables"]
         extra = load_extra_vars(self._loader)
-        given = {name: self._value(name, extra, variables or {}) for name in known}
+        given = {name: self._value(name, known[name], extra, variables or {}) for name in known}
         given = {name: value for name, value in given.items() if value is not None}
         try:
             refuse_wrong(known, given, extra)
@@ -69,5 +74,7 @@ class LookupModule(LookupBase):
             raise AnsibleLookupError(str(error)) from None
         return [given]
 
-    def _value(self, name: str, extra: dict[str, Any], variables: dict[str, Any]) -> Any:
-        return wrap_var(extra[name]) if name in extra else self._templar.template(variables.get(name))
+    def _value(self, name: str, variable: Variable, extra: dict[str, Any], variables: dict[str, Any]) -> Any:
+        if name in extra:
+            return wrap_var(read_text(variable, extra[name]))
+        return read_text(variable, self._templar.template(variables.get(name)))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import CODES
+from ansible_collections.virtfleet.cloud.plugins.module_utils.variables import TYPES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,6 +36,7 @@ def test_every_playbook_is_in_the_readme() -> None:
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 # They act on hosts by their inventory and roles, whose variables the roles describe.
 FOR_HOSTS = {"site", "preflight", "make_secrets", "renew_certificates", "lab_up", "lab_down"}
+KEYS = {"type", "required", "default", "choices", "description", "min", "max", "unit", "secret"}
 FOR_USERS = [path for path in PLAYBOOKS if path.stem not in FOR_HOSTS]
 
 
@@ -53,7 +55,18 @@ def test_every_playbook_says_what_it_does_and_shows_how(playbook: Path) -> None:
 def test_every_variable_of_a_user_playbook_is_described_and_read(playbook: Path) -> None:
     variables = first_play(playbook)["vars"]["__variables"]
     for name, variable in variables.items():
-        assert set(variable) <= {"type", "required", "default", "choices", "description"}, name
+        assert set(variable) <= {
+            "type",
+            "required",
+            "default",
+            "choices",
+            "description",
+            "min",
+            "max",
+            "unit",
+            "secret",
+        }, name
+        assert variable.get("type", "str") in TYPES, name
         assert variable["description"].endswith("."), name
     included = " ".join(path.read_text() for path in (ROOT / "playbooks" / "tasks").glob("*.yml"))
     text = playbook.read_text() + included

@@ -14,7 +14,7 @@ PURE = (
     "spec.py", "plan.py", "plan_types.py", "plan_changes.py", "snapshot_plan.py", "migration_plan.py", "ownership.py",
     "domain_xml.py", "cloud_init.py", "cloud_config.py", "errors.py", "placement.py", "variables.py", "bulk.py",
     "image_names.py", "image_plan.py", "flatten_plan.py", "seed_plan.py", "nic.py", "field_reader.py",
-    "clone_plan.py", "purge_plan.py",
+    "clone_plan.py", "purge_plan.py", "survey.py",
     "backup_manifest.py", "backup_plan.py", "backup_storage.py", "restore_plan.py", "rbd_diff.py",
     "placement_wish.py", "subnet.py",
     "reconcile_plan.py", "orphan_plan.py", "own_domain.py", "rebuild_plan.py", "seen.py",
