@@ -81,6 +81,12 @@ def test_what_rules_read_is_there(lab: Lab, told: None) -> None:
     assert sorted(name for name, job in read if job in jobs and name not in there) == []
 
 
+def test_exporters_get_in_where_they_ask(lab: Lab) -> None:
+    hosts = {"libvirt": lab.hosts("virtualization"), "pg": lab.hosts("database"), "redis": lab.hosts("database")}
+    for name, wanted in hosts.items():
+        assert {metric["metric"]["instance"] for metric in query(lab, f"{name}_up == 1")} == set(wanted), name
+
+
 def test_no_rule_fails(lab: Lab) -> None:
     groups = ask(lab, "prometheus/api/v1/rules")["data"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
