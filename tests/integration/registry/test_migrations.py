@@ -202,7 +202,7 @@ def role(admin: dict[str, Any], folder: Path, tmp_path: Path) -> Iterator[Any]:
         "vars": {
             "__postgresql_migrated": "by_role", "postgresql_writer": "virtfleet", "postgresql_reader": "virtfleet_ro",
             "postgresql_writer_password": "", "postgresql_reader_password": "", "postgresql_address": "127.0.0.1",
-            "postgresql_ca_file": "", "ansible_become_method": "ansible.builtin.su",
+            "ansible_become_method": "ansible.builtin.su",
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
         },
     }  # fmt: skip

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Contributors to virtfleet.cloud
+"""Three database hosts: whatever one of them loses, the registry goes on. On a lab that was made with --databases 3."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import yaml
+
+from .conftest import MINUTE, ROOT, Lab, Result
+
+pytestmark = pytest.mark.slow
+
+PATRONI = ("patronictl", "--config-file", "/etc/patroni/config.yml")
+CA = "/etc/ssl/certs/virtfleet-ca.crt"
+ETCD = (
+    f"--cacert={CA} --cert=/etc/ssl/certs/virtfleet.crt --key=/etc/ssl/private/virtfleet.key"
+    " --endpoints=https://127.0.0.1:2379"
+)
+# What a write waits for at most when a standby is lost; another one acknowledges it.
+STALL_SECONDS = 5
+REDIS_SECONDS = 10
+
+
+@pytest.fixture(autouse=True)
+def whole(lab: Lab) -> None:
+    if len(lab.hosts("database")) < 3:
+        pytest.skip("this lab has one database host")
+    wait_until_whole(lab)
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 3 * MINUTE) -> float:
+    """The seconds until it was so; a command that fails meanwhile is no answer."""
+    begin = time.monotonic()
+    while time.monotonic() - begin < seconds:
+        with suppress(AssertionError):
+            if condition():
+                return time.monotonic() - begin
+        time.sleep(0.5)
+    raise AssertionError(f"{what}: not within {seconds} s")
+
+
+def members(lab: Lab) -> list[dict[str, Any]]:
+    for host in lab.hosts("database"):
+        with suppress(AssertionError):
+            return list(json.loads(lab.on(host, *PATRONI, "list", "--format", "json")))
+    raise AssertionError("no member of the cluster answers")
+
+
+def primary(lab: Lab) -> str:
+    (name,) = (member["Member"] for member in members(lab) if member["Role"] == "Leader")
+    return str(name)
+
+
+def standbys(lab: Lab) -> list[str]:
+    return [member["Member"] for member in members(lab) if member["Role"] != "Leader"]
+
+
+def is_whole(lab: Lab) -> bool:
+    there = members(lab)
+    roles = [member["Role"] for member in there]
+    up = all(member["State"] in ("running", "streaming") for member in there)
+    return up and len(there) == 3 and roles.count("Leader") == 1 and "Quorum Standby" in roles
+
+
+def wait_until_whole(lab: Lab) -> None:
+    until(lambda: is_whole(lab), "all three database hosts in the cluster")
+
+
+def sql(lab: Lab, host: str, query: str) -> str:
+    psql = ["psql", "--no-psqlrc", "--no-align", "--tuples-only", "virtfleet", "--command", query]
+    return lab.on(host, "runuser", "-u", "postgres", "--", *psql).strip()
+
+
+def registry(lab: Lab, *arguments: str, **variables: Any) -> Result:
+    return lab.play("playbooks/site.yml", "--tags", "registry", *arguments, **variables)
+
+
+def password(lab: Lab, name: str) -> str:
+    return str(yaml.safe_load((lab.inventory.parent / "group_vars/all/secrets.yml").read_text())[name])
+
+
+def redis(lab: Lab, host: str, *command: str) -> str:
+    client = ["redis-cli", "--tls", "--cacert", CA, "--no-auth-warning", "--user", "virtfleet_exporter"]
+    return lab.on(host, *client, "--pass", password(lab, "redis_exporter_password"), *command)
+
+
+def redis_masters(lab: Lab, hosts: list[str]) -> list[str]:
+    return [host for host in hosts if "role:master" in redis(lab, host, "info", "replication")]
+
+
+def failover(lab: Lab, what: str, count: int) -> None:
+    run = [sys.executable, str(ROOT / "tests/bench/failover.py"), what, str(count)]
+    environment = os.environ | {"ANSIBLE_INVENTORY": str(lab.inventory)}
+    done = subprocess.run(run, env=environment, capture_output=True, text=True, check=False, timeout=10 * MINUTE)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_primary_that_is_killed_is_replaced_and_loses_nothing(lab: Lab) -> None:
+    failover(lab, "processes", 2)
+
+
+def test_a_primary_whose_host_is_lost_is_replaced_and_loses_nothing(lab: Lab) -> None:
+    failover(lab, "host", 2)
+
+
+def test_a_second_run_changes_nothing_wherever_the_primary_is(lab: Lab) -> None:
+    before = primary(lab)
+    lab.on(before, *PATRONI, "switchover", "--candidate", standbys(lab)[0], "--force")
+    wait_until_whole(lab)
+    assert primary(lab) != before
+    result = registry(lab)
+    assert result.ok and result.unchanged, result.output
+    result = registry(lab, "--check")
+    assert result.ok and result.unchanged, result.output
+
+
+def test_a_lost_standby_does_not_hold_writes_up(lab: Lab) -> None:
+    lost, writer = standbys(lab)[0], primary(lab)
+    lab.on(lost, "systemctl", "kill", "--signal=STOP", "patroni.service")
+    try:
+        begin = time.monotonic()
+        sql(lab, writer, "CREATE TABLE public.standby_test (n int); DROP TABLE public.standby_test")
+        assert time.monotonic() - begin < STALL_SECONDS
+    finally:
+        lab.on(lost, "systemctl", "kill", "--signal=CONT", "patroni.service")
+
+
+def test_without_a_member_of_etcd_the_primary_stays(lab: Lab) -> None:
+    before = primary(lab)
+    lab.on(before, "systemctl", "kill", "--signal=KILL", "etcd.service")
+    lab.on(before, "systemctl", "stop", "etcd.service")
+    try:
+        # Longer than the time after which a silent primary is replaced.
+        time.sleep(20)
+        assert primary(lab) == before
+        assert sql(lab, before, "SELECT pg_is_in_recovery()") == "f"
+    finally:
+        lab.on(before, "systemctl", "start", "etcd.service")
+
+
+def test_a_lost_master_of_redis_is_replaced(lab: Lab) -> None:
+    hosts = lab.hosts("database")
+    (master,) = redis_masters(lab, hosts)
+    others = [host for host in hosts if host != master]
+    lab.on(master, "systemctl", "stop", "redis-server.service", "redis-sentinel.service")
+    try:
+        seconds = until(lambda: len(redis_masters(lab, others)) == 1, "another master")
+        assert seconds < REDIS_SECONDS
+    finally:
+        lab.on(master, "systemctl", "start", "redis-server.service", "redis-sentinel.service")
+    until(lambda: len(redis_masters(lab, hosts)) == 1, "one master again")
+    result = registry(lab)
+    assert result.ok and result.unchanged, result.output
+
+
+def test_a_host_that_is_away_does_not_stop_the_others(lab: Lab) -> None:
+    away = standbys(lab)[0]
+    with lab.away(away):
+        result = registry(lab)
+    recap = {line.split()[0]: line for line in result.output.splitlines() if "unreachable=" in line}
+    assert "unreachable=1" in recap[away]
+    assert all("failed=0" in recap[host] for host in lab.hosts("database")), result.output
+
+
+def test_backups_are_made_and_restored_where_the_primary_is(lab: Lab, tmp_path: Any) -> None:
+    dump = tmp_path / "registry.pgc"
+    result = lab.play("playbooks/backup_registry.yml", file=str(dump))
+    assert result.ok and dump.stat().st_size > 0, result.output
+    # By itself, as site.yml had registered the nodes before.
+    nodes = sql(lab, primary(lab), "SELECT count(*) FROM virtfleet.node")
+    result = lab.play("playbooks/restore_registry.yml", file=str(dump), replace=True)
+    assert result.ok, result.output
+    assert sql(lab, primary(lab), "SELECT count(*) FROM virtfleet.node") == nodes
+
+
+def test_a_host_that_was_installed_anew_takes_its_place_again(lab: Lab) -> None:
+    lost = standbys(lab)[0]
+    lab.on(lost, "systemctl", "disable", "--now", "patroni", "etcd", "redis-server", "redis-sentinel")
+    gone = "/var/lib/postgresql/*/main /etc/postgresql/*/main /etc/patroni/config.yml /etc/default/etcd-first"
+    gone += " /var/lib/etcd/virtfleet /etc/redis/virtfleet* /etc/redis/users.acl /etc/systemd/system/*.service.d"
+    lab.on(lost, "sh", "-c", f"rm -rf {gone} && systemctl daemon-reload")
+    packages = "patroni etcd-server redis-server redis-sentinel postgresql-common"
+    lab.on(lost, "sh", "-c", f"apt-get -qq purge {packages} 'postgresql-*'", minutes=3)
+    result = registry(lab)
+    assert result.ok, result.output
+    changed = [line for line in result.output.splitlines() if line.startswith("changed: [")]
+    assert [line for line in changed if f"[{lost}" not in line] == []
+    wait_until_whole(lab)
+    assert "3" in lab.on(primary(lab), "sh", "-c", f"etcdctl {ETCD} member list | grep -c ', started, '")
+
+
+def test_two_hosts_are_refused(lab: Lab) -> None:
+    result = registry(lab, postgresql_hosts=lab.hosts("database")[:2])
+    assert not result.ok
+    assert "cannot agree on which of them is the primary" in " ".join(result.output.split())
