@@ -132,9 +132,17 @@ from ..module_utils.errors import VirtfleetError
 from ..module_utils.registry_connection import Settings
 from ..module_utils.registry_inventory import VARIABLES, InventoryReader
 
+try:
+    # Without it, ansible-core 2.19 exports a text as {"__ansible_unsafe": text}, and AWX shows that to its clients.
+    from ansible.template import trust_as_template as trust
+except ImportError:
+
+    def trust(value: str) -> str:
+        """A text as it is, which ansible-core 2.18 takes at its word."""
+        return value
+
+
 _FILTERS = ("projects", "states", "nodes", "tags")
-# What people write; the rest are numbers, addresses, times and words of our own.
-_WRITTEN = ("vm_project", "vm_node", "vm_node_address", "vm_image", "vm_tags", "vm_guest_user")
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
@@ -219,7 +227,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         for name, groups, *values in rows:
             inventory.add_host(name)
             variables = dict(zip(VARIABLES, values, strict=True))
-            variables |= {key: _as_data(variables[key]) for key in _WRITTEN}
+            variables = {key: _as_data(value) for key, value in variables.items()}
             variables |= _connection(variables, ssh)
             # What set_variable would look at for each: the names are ours, and the values no templates.
             inventory.hosts[name].vars.update(variables)
@@ -258,7 +266,7 @@ def _connection(variables: dict[str, Any], ssh: str | None) -> dict[str, Any]:
 def _as_data(value: Any) -> Any:
     """The value, which is never a template whatever a user wrote into it."""
     if isinstance(value, str):
-        return wrap_var(value) if "{" in value else value
+        return wrap_var(value) if "{" in value else trust(value)
     if isinstance(value, list):
         return [_as_data(item) for item in value]
     return value

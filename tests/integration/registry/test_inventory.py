@@ -177,3 +177,10 @@ def test_each_filter_has_its_own_cache(inventory: Inventory, fleet: Registry, tm
     kept = {"cache": True, "cache_plugin": "ansible.builtin.jsonfile", "cache_connection": str(tmp_path / "cache")}
     assert set(inventory.load(**kept, nodes=["n1"])[0]) == {"web-1"}
     assert set(inventory.load(**kept, nodes=["n2"])[0]) == {"db-1"}
+
+
+def test_texts_are_exported_as_texts(inventory: Inventory, fleet: Registry) -> None:
+    """AWX keeps what is exported, and shows it to its clients."""
+    done = inventory.run("ansible-inventory", "--list", "--export")
+    assert done.returncode == 0, done.stderr
+    assert "vm_state" in done.stdout and "__ansible_unsafe" not in done.stdout
