@@ -123,9 +123,7 @@ def test_what_is_said_of_playbooks_is_said_of_some_that_are_there() -> None:
     assert set(internal["__awx_one_at_a_time"]) <= playbooks
     names = {one["name"] for one in TEMPLATES}
     nodes = [node for kind in ("create", "delete") for node in internal[f"__awx_{kind}_nodes"]]
-    launched = {
-        node["unified_job_template"]["name"] for node in nodes if node["unified_job_template"]["type"] == "job_template"
-    }
+    launched = {node["template"] for node in nodes if "{{" not in node.get("template", "{{")}
     assert launched == {"Create VM", "Delete VM"} <= names
     for schedule in defaults["awx_schedules"]:
         assert schedule["template"] in {*names, internal["__awx_vms_source"]}
