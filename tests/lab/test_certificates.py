@@ -24,6 +24,8 @@ from cryptography.x509.oid import NameOID
 
 from .conftest import Lab
 
+pytestmark = pytest.mark.slow
+
 CERTIFICATE = "/etc/ssl/certs/virtfleet.crt"
 METRICS = "/var/lib/prometheus/node-exporter/virtfleet-certificates.prom"
 RENEW = "playbooks/renew_certificates.yml"
@@ -130,7 +132,6 @@ def test_the_registry_works_again_after_its_certificate_ended(lab: Lab, tmp_path
     lab.vms(tmp_path)
 
 
-@pytest.mark.slow
 def test_a_ca_that_ends_is_told_of_and_renewed(lab: Lab) -> None:
     refused = lab.play(RENEW, pki_renew_days=4000)
     assert not refused.ok and "pki_renew_ca=true" in refused.output, refused.output

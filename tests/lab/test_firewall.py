@@ -14,6 +14,8 @@ import yaml
 
 from .conftest import Lab, Result
 
+pytestmark = pytest.mark.slow
+
 # Nobody's (RFC 5737), and so not in the management network.
 OUTSIDE = "192.0.2.1"
 SERVER = "node-1"

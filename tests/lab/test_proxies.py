@@ -19,6 +19,8 @@ import yaml
 
 from .conftest import Lab, Result
 
+pytestmark = pytest.mark.slow
+
 PROXY = "manager-1"
 BACKENDS = ["node-1", "node-2"]
 # Another source of requests than the tests: what is refused to it is refused to nobody else.
