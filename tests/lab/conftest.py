@@ -126,6 +126,7 @@ class Result:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--databases", default="1", help="how many database hosts the lab has, 1 or 3")
     parser.addoption("--keep-lab", action="store_true", help="leave the lab up for the next run (./down takes it away)")
     parser.addoption(
         "--on-lab",
@@ -140,8 +141,15 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         name, inventory = there.split("=", 1)
         yield Lab(Path(inventory).resolve(), name=name)
         return
+    databases = request.config.getoption("--databases", default="1")
     try:
-        up = subprocess.run([ROOT / "up", *OPTIONS], capture_output=True, text=True, check=False, timeout=25 * MINUTE)
+        up = subprocess.run(
+            [ROOT / "up", *OPTIONS, "--databases", databases],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=25 * MINUTE,
+        )
         assert up.returncode == 0, up.stdout + up.stderr
         print(up.stdout[up.stdout.index("\nPhases") :])
         made = Lab(ROOT / "inventories" / f"lab-{NAME}" / "hosts.yml", up.stdout)
