@@ -77,7 +77,7 @@ class Cloud:
         return str(name)
 
     def is_whole(self) -> bool:
-        """Whether there are a primary and standbys that follow it, one of which at least may replace it without a loss."""
+        """Whether there are a primary and standbys that follow it, one of them without a loss."""
         members = self.members()
         roles = [member["role"] for member in members]
         states = [member["state"] for member in members]
