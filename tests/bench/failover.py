@@ -77,12 +77,12 @@ class Cloud:
         return str(name)
 
     def is_whole(self) -> bool:
-        """Whether there are a primary and standbys, one of which at least may become it without a loss."""
+        """Whether there are a primary and standbys that follow it, one of them without a loss."""
         members = self.members()
         roles = [member["role"] for member in members]
-        up = [member["state"] in ("running", "streaming") for member in members]
+        states = [member["state"] for member in members]
         safe = any(role in ("sync_standby", "quorum_standby") for role in roles)
-        return len(up) == len(self.names) and all(up) and roles.count("leader") == 1 and safe
+        return roles.count("leader") == 1 and states.count("streaming") == len(self.names) - 1 and safe
 
     def wait_until_whole(self) -> None:
         deadline = time.monotonic() + PATIENCE
