@@ -74,8 +74,8 @@ def test_every_host_of_every_job_answers(lab: Lab) -> None:
 def test_what_rules_read_is_there(lab: Lab, told: None) -> None:
     text = "".join(file.read_text() for file in RULES.glob("*.yml"))
     read = set(re.findall(r'\b([a-z]+_\w+)\{job="(\w+)"', text))
-    jobs = {job for job, _ in targets(lab)}
-    print("no targets here:", sorted({job for _, job in read} - jobs))
+    jobs = {job for job, _host in targets(lab)}
+    print("no targets here:", sorted({job for _metric, job in read} - jobs))
     there = {metric["metric"]["__name__"] for metric in query(lab, 'count by (__name__) ({job!=""})')}
     assert len(read) > 30
     assert sorted(name for name, job in read if job in jobs and name not in there) == []

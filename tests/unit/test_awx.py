@@ -67,7 +67,8 @@ def test_the_operator_takes_what_is_rendered(template: str) -> None:
     kinds = {name: kind for kind, names in fields["types"].items() for name in names}
     assert set(fields["required"]) <= set(resource["spec"])
     for name, value in resource["spec"].items():
-        assert type(value) is TYPES[kinds[name]], name
+        assert isinstance(value, TYPES[kinds[name]]), name
+        assert isinstance(value, bool) is (TYPES[kinds[name]] is bool), name
         assert value in fields["choices"].get(name, [value]), name
 
 

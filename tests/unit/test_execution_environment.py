@@ -18,7 +18,9 @@ PLUGINS = ROOT / "plugins"
 # What runs where Ansible runs; modules run on the nodes, whose packages the roles install.
 ON_THE_CONTROLLER = ("action", "filter", "inventory", "lookup", "plugin_utils")
 # Who brings a module that is not called like its package.
-PACKAGES = {"psycopg2": "psycopg2-binary"} | dict.fromkeys(("ansible", "cryptography", "jinja2", "yaml"), "ansible-core")
+PACKAGES = {"psycopg2": "psycopg2-binary"} | dict.fromkeys(
+    ("ansible", "cryptography", "jinja2", "yaml"), "ansible-core"
+)
 
 
 def read(*names: str) -> Any:

@@ -29,7 +29,7 @@ def rules() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 ALERTS = [(file, rule) for file, rule in rules() if "alert" in rule]
-each_alert = pytest.mark.parametrize("file, rule", ALERTS, ids=[rule["alert"] for _, rule in ALERTS])
+each_alert = pytest.mark.parametrize("file, rule", ALERTS, ids=[rule["alert"] for _group, rule in ALERTS])
 
 
 def test_every_file_of_rules_is_installed() -> None:
@@ -42,7 +42,7 @@ def test_the_template_finds_where_the_rules_begin() -> None:
 
 
 def test_alerts_have_names_of_their_own() -> None:
-    names = [rule["alert"] for _, rule in ALERTS]
+    names = [rule["alert"] for _group, rule in ALERTS]
     assert sorted(names) == sorted(set(names))
 
 
@@ -68,7 +68,7 @@ def test_an_alert_is_seen_to_fire_and_to_be_silent(file: str, rule: dict[str, An
 
 
 def test_every_page_is_of_an_alert() -> None:
-    named = {rule["annotations"]["runbook_url"].removeprefix("RUNBOOKS/") for _, rule in ALERTS}
+    named = {rule["annotations"]["runbook_url"].removeprefix("RUNBOOKS/") for _group, rule in ALERTS}
     assert {page.name for page in RUNBOOKS.glob("*.md")} == named
 
 
@@ -76,12 +76,12 @@ def test_every_alert_is_in_the_document() -> None:
     table = re.findall(
         r"^\| \[(\w+)\]\(runbooks/([\w-]+\.md)\) \|", (ROOT / "docs" / "monitoring.md").read_text(), re.M
     )
-    pages = {rule["alert"]: rule["annotations"]["runbook_url"].removeprefix("RUNBOOKS/") for _, rule in ALERTS}
+    pages = {rule["alert"]: rule["annotations"]["runbook_url"].removeprefix("RUNBOOKS/") for _group, rule in ALERTS}
     assert dict(table) == pages
 
 
 def test_alerts_begin_at_limits_that_there_are() -> None:
-    used = {name for _, rule in ALERTS for name in re.findall(r'virtfleet:limit\{of="(\w+)"\}', rule["expr"])}
+    used = {name for _group, rule in ALERTS for name in re.findall(r'virtfleet:limit\{of="(\w+)"\}', rule["expr"])}
     assert used == set(read(PROMETHEUS / "vars" / "main.yml")["__prometheus_limits"])
 
 
@@ -94,12 +94,12 @@ def test_a_job_asks_at_the_port_that_the_role_opens() -> None:
 
 def test_alerts_ask_for_jobs_that_there_are() -> None:
     jobs = {job["name"] for job in read(PROMETHEUS / "vars" / "main.yml")["__prometheus_jobs"]} | {"guests"}
-    used = {name for _, rule in rules() for name in re.findall(r'job="(\w+)"', rule["expr"])}
+    used = {name for _group, rule in rules() for name in re.findall(r'job="(\w+)"', rule["expr"])}
     assert used <= jobs
 
 
 def test_rules_read_nothing_that_a_guest_could_say() -> None:
     no_metric = re.compile(r'"[^"]*"|\b(?:by|on|group_left) \([^)]*\)|\blabel_replace\b')
     metric = re.compile(r"(?<![:\w])(up|[a-z]+_\w+)(?!\w)(\{job(?:=|!~))?")
-    found = [name for _, rule in rules() for name in metric.findall(no_metric.sub("", rule["expr"]))]
+    found = [name for _group, rule in rules() for name in metric.findall(no_metric.sub("", rule["expr"]))]
     assert len(found) > len(ALERTS) and [name for name, job in found if not job] == []

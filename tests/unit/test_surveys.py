@@ -109,7 +109,8 @@ def takes(question: Template, answer: Any) -> bool:
         return answer in question["choices"]
     if question["type"] in ("integer", "float"):
         size = answer
-        fits = type(answer) is int or (question["type"] == "float" and type(answer) is float)
+        kinds = (int,) if question["type"] == "integer" else (int, float)
+        fits = isinstance(answer, kinds) and not isinstance(answer, bool)
     else:
         size = len(answer) if isinstance(answer, str) else 0
         fits = isinstance(answer, str)

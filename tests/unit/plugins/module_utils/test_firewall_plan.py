@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -18,9 +19,9 @@ SSH = {"name": "ssh", "tcp": [22], "to": ["all"], "from": ["manager"], "networks
 
 
 def rules(
-    host: str, *services: dict[str, Any], management: tuple[str, ...] = (), admin: list[str] = EVERYWHERE
+    host: str, *services: dict[str, Any], management: tuple[str, ...] = (), admin: Sequence[str] = tuple(EVERYWHERE)
 ) -> Rules:
-    networks = {"controllers": ["192.0.2.0/24"], "admin": admin}
+    networks = {"controllers": ["192.0.2.0/24"], "admin": list(admin)}
     return plan_rules(services, host, Site(GROUPS, ADDRESSES.__getitem__, networks, management))
 
 

@@ -18,9 +18,9 @@ HOST: dict[str, Any] = {
 VARIABLES: dict[str, Any] = {"ceph_public_network": "10.0.0.0/24"}
 
 
-def look(groups: list[str], wanted: dict[str, Any] = VARIABLES, apart: float = 0.0, **seen: Any) -> list[Finding]:
+def look(groups: list[str], wanted: dict[str, Any] | None = None, apart: float = 0.0, **seen: Any) -> list[Finding]:
     told = {"host": HOST | seen, "seconds_apart": apart, "seconds_unsure": 0.5}
-    return host_findings("node-1", groups, told, wanted)
+    return host_findings("node-1", groups, told, VARIABLES if wanted is None else wanted)
 
 
 def device(*signatures: str, is_block: bool = True) -> dict[str, Any]:

@@ -56,7 +56,11 @@ class Host:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
     made = Host()
-    monkeypatch.setattr(basic.AnsibleModule, "run_command", lambda *a, **k: made.run(*a, **k))
+
+    def run_command(module: Any, *arguments: Any, **options: Any) -> tuple[int, str, str]:
+        return made.run(module, *arguments, **options)
+
+    monkeypatch.setattr(basic.AnsibleModule, "run_command", run_command)
     monkeypatch.setattr(basic.AnsibleModule, "get_bin_path", lambda *_unused: "nft")
     real = Path
     monkeypatch.setattr(adapter, "Path", lambda path: tmp_path / real(path).name)
