@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any, TypeAlias
+from typing import Any
 
 from .errors import Invalid
 
-Network: TypeAlias = "IPv4Network | IPv6Network"
 # As nftables calls them: type of a set's elements, and what matches a source and a destination.
 FAMILIES = {4: ("ipv4_addr", "ip"), 6: ("ipv6_addr", "ip6")}
 KEYS = {"name", "tcp", "udp", "protocol", "to", "from", "networks"}
@@ -93,7 +92,7 @@ def _sources(service: Mapping[str, Any], site: Site) -> list[str]:
     return [*hosts, *service.get("networks", [])]
 
 
-def _elements(name: str, host: str, site: Site) -> list[Network]:
+def _elements(name: str, host: str, site: Site) -> list[IPv4Network | IPv6Network]:
     if name == "management":
         return _parsed(name, site.management)
     if name in site.networks:
@@ -103,8 +102,8 @@ def _elements(name: str, host: str, site: Site) -> list[Network]:
     return _parsed(name, [address for one in sorted(hosts - {host}) for address in site.addresses(one)])
 
 
-def _parsed(name: str, texts: Iterable[str]) -> list[Network]:
-    found: list[Network] = []
+def _parsed(name: str, texts: Iterable[str]) -> list[IPv4Network | IPv6Network]:
+    found: list[IPv4Network | IPv6Network] = []
     for text in texts:
         try:
             found.append(ip_network(text))
@@ -113,15 +112,15 @@ def _parsed(name: str, texts: Iterable[str]) -> list[Network]:
     return sorted(set(found), key=lambda network: (network.version, network))
 
 
-def _of_version(elements: Iterable[Network], version: int) -> list[Network]:
+def _of_version(elements: Iterable[IPv4Network | IPv6Network], version: int) -> list[IPv4Network | IPv6Network]:
     return [element for element in elements if element.version == version]
 
 
-def _is_everywhere(elements: Iterable[Network]) -> bool:
+def _is_everywhere(elements: Iterable[IPv4Network | IPv6Network]) -> bool:
     return any(element.prefixlen == 0 for element in elements)
 
 
-def _add_sets(rules: Rules, name: str, elements: Sequence[Network]) -> None:
+def _add_sets(rules: Rules, name: str, elements: Sequence[IPv4Network | IPv6Network]) -> None:
     for version, (kind, _header) in FAMILIES.items():
         mine = _of_version(elements, version)
         words = [str(one.network_address if one.num_addresses == 1 else one) for one in mine]
@@ -134,7 +133,7 @@ def _set(name: str, version: int) -> str:
     return f"{name.replace('-', '_')}_v{version}"
 
 
-def _accepts(service: Mapping[str, Any], source: str, elements: Iterable[Network]) -> Iterator[str]:
+def _accepts(service: Mapping[str, Any], source: str, elements: Iterable[IPv4Network | IPv6Network]) -> Iterator[str]:
     matches = []
     for version, (_type, header) in FAMILIES.items():
         mine = _of_version(elements, version)
