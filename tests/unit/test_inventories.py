@@ -62,12 +62,6 @@ def test_no_secret_is_in_it(example: Path) -> None:
 
 
 @each_example
-@pytest.mark.parametrize("playbook", ["site", "preflight"])
-def test_its_playbooks_parse(example: Path, playbook: str) -> None:
-    ansible("ansible-playbook", "-i", str(example), f"playbooks/{playbook}.yml", "--syntax-check")
-
-
-@each_example
 def test_a_preflight_finds_no_mistake(example: Path) -> None:
     findings = "{{ groups | virtfleet.cloud.preflight_findings(hostvars, [], '') }}"
     arguments = ["-i", str(example), "-m", "ansible.builtin.debug", "-e", json.dumps(secrets())]
