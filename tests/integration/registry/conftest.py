@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ import redis
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry import Registry
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_cache import CacheSettings
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_connection import Settings
+from jinja2 import Environment
 from servers import PASSWORD, ROLES, free_port, postgresql, stop, wait
 
 
@@ -36,6 +38,13 @@ def admin(folder: Path) -> Iterator[dict[str, Any]]:
         yield server
 
 
+def users_acl(**variables: object) -> str:
+    """Who may do what in Redis, as the role writes it."""
+    templates = Environment(trim_blocks=True, autoescape=False)
+    templates.filters["hash"] = lambda text, algorithm: hashlib.new(algorithm, text.encode()).hexdigest()
+    return templates.from_string((ROLES / "redis/templates/users.acl.j2").read_text()).render(variables)
+
+
 @pytest.fixture(scope="session")
 def cache(folder: Path, admin: dict[str, Any]) -> Iterator[redis.Redis]:
     """Redis with the role's user, looked at as one who may do everything. Its certificate is PostgreSQL's."""
@@ -43,8 +52,9 @@ def cache(folder: Path, admin: dict[str, Any]) -> Iterator[redis.Redis]:
     binary = shutil.which("redis-server") or shutil.which("redis-check-rdb")
     assert binary, "Redis is needed: apt-get install redis-server"
     port = free_port()
-    acl = (ROLES / "redis/templates/users.acl.j2").read_text()
-    acl = acl.replace("{{ redis_user }}", "virtfleet").replace("#{{ redis_password | hash('sha256') }}", f">{PASSWORD}")
+    acl = users_acl(
+        redis_user="virtfleet", redis_password=PASSWORD, redis_exporter_password="", __redis_is_cluster=False
+    )
     (folder / "redis.conf").write_text(
         f'bind 127.0.0.1\nport 0\ntls-port {port}\nsave ""\nappendonly no\n{acl}\nuser tests on >{PASSWORD} ~* +@all\n'
         f"tls-auth-clients no\ntls-cert-file {folder}/ca.crt\ntls-key-file {folder}/data/key\n"
