@@ -17,16 +17,12 @@ author:
   - Contributors to virtfleet.cloud (@virtfleet)
 requirements:
   - wipefs and ip, which every Debian has, on the host
+extends_documentation_fragment:
+  - virtfleet.cloud.reads
 attributes:
   action:
     support: full
     description: An action plugin measures how far the clocks of the host and the controller are apart.
-  check_mode:
-    support: full
-    description: Only reads.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
 options:
   devices:
     description: Block devices to look for data on.

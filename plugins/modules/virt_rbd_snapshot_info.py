@@ -16,15 +16,9 @@ author:
   - Contributors to virtfleet.cloud (@virtfleet)
 extends_documentation_fragment:
   - virtfleet.cloud.node
+  - virtfleet.cloud.reads
 requirements:
   - python3-rados and python3-rbd of the distribution, on the node
-attributes:
-  check_mode:
-    support: full
-    description: Only reads.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
 options:
   name:
     description: Name of the VM.

@@ -18,15 +18,9 @@ author:
 extends_documentation_fragment:
   - virtfleet.cloud.node
   - virtfleet.cloud.node.libvirt
+  - virtfleet.cloud.reads
 requirements:
   - python3-libvirt of the distribution, on the node; with O(details) python3-rados and python3-rbd as well
-attributes:
-  check_mode:
-    support: full
-    description: Only reads.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
 options:
   names:
     description: Report these VMs only. One that is not on the node is left out.
