@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -146,18 +146,11 @@ def _registry(groups: Groups, variables: Variables) -> Iterator[Finding]:
     for name in ("registry_host", "registry_redis_host"):
         value = str(variables[databases[0]].get(name) or "")
         # A name may be another one for the same host, which only a resolver knows.
-        if value and value not in places and _is_address(value):
+        if value and value not in places and _is(ip_address, value):
             what = "group internal_haproxy" if len(databases) > 1 else "group database"
-            hint = f"Set it to {' or '.join(sorted(place for place in places if _is_address(place))) or 'its address'}."
+            addresses = sorted(place for place in places if _is(ip_address, place))
+            hint = f"Set it to {' or '.join(addresses) or 'its address'}."
             yield Finding(INVENTORY, ERROR, "variables", f"{name} is {value}, which is no host of {what}", hint)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _networks(variables: Variables) -> Iterator[Finding]:
@@ -168,9 +161,9 @@ def _networks(variables: Variables) -> Iterator[Finding]:
         lists |= {
             name: [str(mine[name])] for name in ("ceph_public_network", "libvirt_network_subnet") if mine.get(name)
         }
-        wrong |= {f"{name}: {text}" for name, texts in lists.items() for text in texts if not _is_network(text)}
+        wrong |= {f"{name}: {text}" for name, texts in lists.items() for text in texts if not _is(ip_network, text)}
         address = address_of(host, variables)
-        if not _is_address(address) or wrong:
+        if not _is(ip_address, address) or wrong:
             continue
         if management and not any(ip_address(address) in ip_network(text) for text in management):
             hint = "Add its network, or correct ansible_host: the others would not let it in."
@@ -182,9 +175,9 @@ def _networks(variables: Variables) -> Iterator[Finding]:
         yield Finding(INVENTORY, ERROR, "network", f"{text} is no network", "Write it like 10.0.0.0/24.")
 
 
-def _is_network(text: str) -> bool:
+def _is(kind: Callable[[str], object], text: str) -> bool:
     try:
-        ip_network(text)
+        kind(text)
     except ValueError:
         return False
     return True

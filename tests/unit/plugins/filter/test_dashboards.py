@@ -139,34 +139,35 @@ def test_panels_do_not_overlap(file: Path) -> None:
         taken |= cells
 
 
-def test_a_panel_of_each_kind() -> None:
-    dashboard = grafana_dashboard(
+ONE_OF_EACH_KIND: dict[str, Any] = {
+    "uid": "u",
+    "title": "T",
+    "description": "D.",
+    "panels": [
         {
-            "uid": "u",
-            "title": "T",
-            "description": "D.",
-            "panels": [
-                {
-                    "title": "now",
-                    "type": "stat",
-                    "unit": "s",
-                    "description": "N.",
-                    "thresholds": {"green": None, "red": 3},
-                    "values": {0: "none"},
-                    "queries": {"x": 'up{job="node"}\n'},
-                },
-                {"title": "list", "type": "table", "unit": "s", "description": "L.", "queries": {"x": "1"}},
-                {
-                    "title": "line",
-                    "unit": "s",
-                    "min": 0,
-                    "stack": True,
-                    "description": "G.",
-                    "queries": {"a": "1", "b": "2"},
-                },
-            ],
-        }
-    )
+            "title": "now",
+            "type": "stat",
+            "unit": "s",
+            "description": "N.",
+            "thresholds": {"green": None, "red": 3},
+            "values": {0: "none"},
+            "queries": {"x": 'up{job="node"}\n'},
+        },
+        {"title": "list", "type": "table", "unit": "s", "description": "L.", "queries": {"x": "1"}},
+        {
+            "title": "line",
+            "unit": "s",
+            "min": 0,
+            "stack": True,
+            "description": "G.",
+            "queries": {"a": "1", "b": "2"},
+        },
+    ],
+}
+
+
+def test_a_panel_of_each_kind() -> None:
+    dashboard = grafana_dashboard(ONE_OF_EACH_KIND)
     now, table, line = dashboard["panels"]
     assert [panel["gridPos"] for panel in dashboard["panels"]] == [
         {"x": 0, "y": 0, "w": 4, "h": 4},
