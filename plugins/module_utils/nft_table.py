@@ -106,6 +106,7 @@ class NftTable:
 
     def _stop_timer(self) -> None:
         self._command(["systemctl", "stop", f"{self._timer}.timer"], "the timer of the old rules cannot be stopped")
+        self._old.unlink(missing_ok=True)
 
     def _load(self, text: str) -> None:
         code, _out, error = self._run("-f", "-", data=text)
