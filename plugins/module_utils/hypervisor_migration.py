@@ -75,7 +75,7 @@ class MigrationHost(Hypervisor):
 
         Args:
             uri: of the target's libvirt.
-            address: of the target, where the memory goes if not through `uri`.
+            address: of the target, where the memory goes if it is not encrypted.
 
         Raises:
             VirtfleetError: timeout, when it was broken off; the domain goes on here.

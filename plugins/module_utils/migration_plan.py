@@ -12,13 +12,10 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 from .errors import Conflict, Invalid, NotFound, VirtfleetError
 from .ownership import Ownership
 from .plan_types import DomainFacts, Plan, Step
-
-MIGRATION_USER = "virtfleet-migration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class Limits:
         bandwidth_mib: MiB per second at most; 0 is as fast as it goes.
         downtime_ms: how long the guest may stand still at the end; None leaves it to QEMU.
         auto_converge: slow the guest down where it writes faster than its memory can be sent.
-        encrypted: send the memory through the SSH connection, not beside it in the clear.
+        encrypted: send the memory through the connection of both libvirts, not beside it in the clear.
         post_copy: run the guest on the target before all of its memory is there.
     """
 
@@ -91,7 +88,7 @@ def check_limits(limits: Limits) -> None:
     if limits.downtime_ms is not None and limits.downtime_ms < 1:
         problems.append(f"downtime {limits.downtime_ms} is less than a millisecond")
     if limits.post_copy and limits.encrypted:
-        problems.append("post_copy does not work through SSH: it needs encrypted=false, on a network that is trusted")
+        problems.append("post_copy does not work by TLS: it needs encrypted=false, on a network that is trusted")
     if problems:
         raise Invalid(problems)
 
@@ -231,25 +228,14 @@ def host_cpu(capabilities: str) -> str:
     return "" if cpu is None else ET.tostring(cpu, encoding="unicode").strip()
 
 
-def target_uri(address: str, port: int, key_file: str, known_hosts: str) -> str:
-    """Where the source's libvirt reaches the target's: by SSH, with this key, to the host with this host key only.
-
-    libssh, which libvirt has built in: it takes the file of known hosts with the URI, which the program ssh does not.
-    """
-    options = {
-        "keyfile": key_file, "known_hosts": known_hosts, "known_hosts_verify": "normal", "sshauth": "privkey",
-    }  # fmt: skip
-    return f"qemu+libssh://{MIGRATION_USER}@{_bracketed(address)}:{port}/system?{urlencode(options, safe='/')}"
+def target_uri(address: str) -> str:
+    """Where the source's libvirt reaches the target's: by TLS, each with the certificate of its host."""
+    return f"qemu+tls://{_bracketed(address)}/system"
 
 
 def memory_uri(address: str) -> str:
-    """Where QEMU sends the memory where that does not go through SSH."""
+    """Where QEMU sends the memory where that does not go through libvirt."""
     return f"tcp://{_bracketed(address)}"
-
-
-def known_host(address: str, port: int, host_key: str) -> str:
-    """One line of known_hosts."""
-    return f"{address if port == 22 else f'[{address}]:{port}'} {host_key}\n"
 
 
 def _bracketed(address: str) -> str:

@@ -16,7 +16,6 @@ from .ceph_ownership import OwnerStore
 from .domain_xml import NodeConfig
 from .errors import Unreachable, VirtfleetError
 from .hypervisor_migration import MigrationHost
-from .migration_key import host_key, key_files, let_in
 from .migration_plan import (
     Limits,
     Move,
@@ -55,7 +54,7 @@ class MoveRun:
 
     def observe(self) -> ObservedMove:
         """Read everything that the plan is decided by; the target's part came as an argument."""
-        move, admission = self.move, self.params["admission"]
+        move, target = self.move, self.params["target_facts"]
         self.owner = self.owners.read(move.id)
         domain = self.host.domain(move.name)
         interfaces = self.host.interfaces(move.name) if domain else ()
@@ -65,9 +64,9 @@ class MoveRun:
             domain=domain,
             interfaces=interfaces,
             owner=self.owner,
-            target=_target_facts(admission) if admission else None,
+            target=_target_facts(target) if target else None,
             # Emulated CPUs are the same everywhere.
-            cpu_fits=not admission or self.node.accelerator != "kvm" or self.host.cpu_is_within(admission["cpu"]),
+            cpu_fits=not target or self.node.accelerator != "kvm" or self.host.cpu_is_within(target["cpu"]),
         )
 
     def own(self, after: Ownership) -> None:
@@ -77,14 +76,12 @@ class MoveRun:
             self.owner = after
 
     def migrate(self, step: Step) -> None:
-        params, name = self.params, self.move.name
-        address, port = params["target_address"], params["target_port"]
-        with key_files(params["key"], address, port, params["admission"]["host_key"]) as (key, known_hosts):
-            uri = target_uri(address, port, key, known_hosts)
-            if step.detail["state"] == "stopped":
-                self.host.migrate_definition(name, uri)
-            else:
-                self.progress = self.host.migrate(name, uri, address, self.limits)
+        address, name = self.params["target_address"], self.move.name
+        if step.detail["state"] == "stopped":
+            self.host.migrate_definition(name, target_uri(address))
+        else:
+            memory_address = self.params["memory_address"] or address
+            self.progress = self.host.migrate(name, target_uri(address), memory_address, self.limits)
 
     def not_begun(self, observed: ObservedMove) -> dict[str, Any]:
         """The VM, if no move of it was begun: it is here, and belongs to this node alone."""
@@ -159,27 +156,21 @@ def run_migration_module(module: AnsibleModule) -> None:
 
 
 def run_migration_target_module(module: AnsibleModule) -> None:
-    """Say whether a VM can come to this node and let its source in, and end the module."""
+    """Say what decides whether a VM can come to this node, and end the module."""
     params = module.params
     try:
         node = read_node_config(params["node_config"])
         with MigrationHost(params["libvirt_uri"]) as host:
             domain = host.domain(params["name"])
-            problems = _problems(params, node, host)
-            admission = {
+            facts = {
                 "domain": _domain_view(domain),
                 "interfaces": [list(link) for link in sorted(host.links())],
                 "cpu": host.cpu(),
-                "host_key": host_key(),
-                "problems": problems,
+                "problems": _problems(params, node, host),
             }
-        # Where it runs here already there is only something to record.
-        lets_in = not problems and (domain is None or domain.state == "stopped")
-        if lets_in and not module.check_mode:
-            let_in(params["public_key"], params["id"])
     except VirtfleetError as error:
         fail(module, error)
-    module.exit_json(changed=lets_in, admission=admission)
+    module.exit_json(changed=False, target_facts=facts)
 
 
 def _problems(params: Mapping[str, Any], node: NodeConfig, host: MigrationHost) -> list[str]:
@@ -208,10 +199,10 @@ def _domain_view(domain: DomainFacts | None) -> dict[str, Any] | None:
     return {"uuid": domain.uuid, "state": domain.state, "owned_id": domain.owned_id} if domain else None
 
 
-def _target_facts(admission: Mapping[str, Any]) -> TargetFacts:
-    domain = admission["domain"]
+def _target_facts(said: Mapping[str, Any]) -> TargetFacts:
+    domain = said["domain"]
     return TargetFacts(
         domain=DomainFacts(**domain) if domain else None,
-        interfaces=tuple((kind, source) for kind, source in admission["interfaces"]),
-        problems=tuple(admission["problems"]),
+        interfaces=tuple((kind, source) for kind, source in said["interfaces"]),
+        problems=tuple(said["problems"]),
     )

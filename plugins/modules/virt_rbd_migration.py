@@ -13,7 +13,7 @@ version_added: 0.2.0
 description:
   - Runs on the node that the VM is on. A VM that runs goes on running, one that is suspended stays suspended, and of
     one that is stopped only the definition moves.
-  - The libvirt of this node talks to that of the target through SSH, and the memory goes the same way.
+  - The libvirt of this node talks to that of the target by TLS, and the memory goes the same way.
   - While the VM moves both nodes are its owners, so that neither starts it. A run that was cut off is continued by the
     next run, which finds out where the VM is.
   - A move that fails or takes too long leaves the VM on this node as it was.
@@ -26,7 +26,6 @@ requirements:
   - python3-rados, python3-rbd and python3-libvirt of the distribution, on the node
 seealso:
   - module: virtfleet.cloud.virt_rbd_migration_target
-  - module: virtfleet.cloud.one_time_key
 attributes:
   check_mode:
     support: full
@@ -54,18 +53,14 @@ options:
     type: str
     required: true
   target_address:
-    description: Address that this node reaches the target by.
+    description: Address of the target that its libvirt listens on for TLS, and that its certificate names.
     type: str
-  target_port:
-    description: Port of SSH there.
-    type: int
-    default: 22
-  admission:
-    description: What M(virtfleet.cloud.virt_rbd_migration_target) returned as C(admission) on the target.
+  memory_address:
+    description: Address of the target that the memory goes to if O(encrypted=false). Default is O(target_address).
+    type: str
+  target_facts:
+    description: What M(virtfleet.cloud.virt_rbd_migration_target) returned as C(target_facts) on the target.
     type: dict
-  key:
-    description: The private key that the target was told to let in. Never shown.
-    type: str
   timeout:
     description: Seconds after which the move of a running VM is broken off.
     type: int
@@ -83,7 +78,7 @@ options:
     default: false
   encrypted:
     description:
-      - Send the memory of the guest through SSH. If V(false), it goes beside it from QEMU to QEMU in the clear, to a
+      - Send the memory of the guest by TLS. If V(false), it goes beside it from QEMU to QEMU in the clear, to a
         port from 49152 to 49215 of the target. That is faster, and anybody on that network can read and change it.
     type: bool
     default: true
@@ -96,16 +91,10 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Make a key
-  virtfleet.cloud.one_time_key:
-  register: key
-  no_log: true
-
-- name: Ask the target, and let the key in
+- name: Ask the target
   virtfleet.cloud.virt_rbd_migration_target:
     name: test-1
     id: 6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11
-    public_key: "{{ key.public }}"
   delegate_to: node-2
   register: target
 
@@ -116,8 +105,7 @@ EXAMPLES = r"""
     node: node-1
     target: node-2
     target_address: 10.0.0.12
-    admission: "{{ target.admission }}"
-    key: "{{ key.private }}"
+    target_facts: "{{ target.target_facts }}"
   delegate_to: node-1
 """
 
@@ -162,9 +150,8 @@ ARGUMENT_SPEC = {
     "node": {"type": "str", "required": True},
     "target": {"type": "str", "required": True},
     "target_address": {"type": "str"},
-    "target_port": {"type": "int", "default": 22},
-    "admission": {"type": "dict"},
-    "key": {"type": "str", "no_log": True},
+    "memory_address": {"type": "str"},
+    "target_facts": {"type": "dict"},
     "timeout": {"type": "int", "default": 300},
     "bandwidth": {"type": "int", "default": 0},
     "downtime": {"type": "int"},
@@ -180,7 +167,7 @@ def main() -> None:
     run_migration_module(
         AnsibleModule(
             argument_spec=ARGUMENT_SPEC,
-            required_together=[("admission", "target_address", "key")],
+            required_together=[("target_facts", "target_address")],
             supports_check_mode=True,
         )
     )

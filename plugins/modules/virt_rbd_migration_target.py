@@ -8,15 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: virt_rbd_migration_target
-short_description: Say whether a VM can move to this node, and let its source in
+short_description: Say what decides whether a VM can move to this node
 version_added: 0.2.0
 description:
   - Runs on the node that a VM is to move to, before M(virtfleet.cloud.virt_rbd_migration) runs on its source.
   - Finds out whether libvirt answers, has the Ceph secret and no other domain of this name, whether the VM's volume can
     be read, which networks and bridges there are, and what the CPU can do.
-  - If it finds nothing wrong by itself, the public key is let in as the user V(virtfleet-migration), which role libvirt
-    makes. The key opens one connection to libvirt, within five minutes, and nothing else; it is taken away when it is
-    used.
+  - Changes nothing.
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
 extends_documentation_fragment:
@@ -27,10 +25,10 @@ requirements:
 attributes:
   check_mode:
     support: full
-    description: Looks, and lets nobody in.
+    description: It only looks.
   diff_mode:
     support: none
-    description: What it changes does not last.
+    description: It changes nothing.
 options:
   name:
     description: Name of the VM.
@@ -40,32 +38,26 @@ options:
     description: UUID of the VM.
     type: str
     required: true
-  public_key:
-    description: The OpenSSH public key of the source.
-    type: str
-    required: true
 """
 
 EXAMPLES = r"""
-- name: Ask the target, and let the key in
+- name: Ask the target
   virtfleet.cloud.virt_rbd_migration_target:
     name: test-1
     id: 6a3e1d3c-6c0e-4b58-9c39-0a5d5b1e7a11
-    public_key: "{{ key.public }}"
   delegate_to: node-2
   register: target
 """
 
 RETURN = r"""
-admission:
-  description: What the source decides by, and the public host key that it knows this node by.
+target_facts:
+  description: What the source decides by.
   returned: success
   type: dict
   sample:
     domain: null
     interfaces: [[network, default]]
     cpu: <cpu>...</cpu>
-    host_key: ssh-ed25519 AAAA...
     problems: []
 error:
   description: What went wrong, with C(code), C(message), C(hint) and C(problems).
@@ -81,7 +73,6 @@ from ..module_utils.run_migration import run_migration_target_module
 ARGUMENT_SPEC = {
     "name": {"type": "str", "required": True},
     "id": {"type": "str", "required": True},
-    "public_key": {"type": "str", "required": True, "no_log": False},
     **NODE_OPTIONS,
 }
 

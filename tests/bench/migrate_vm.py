@@ -24,17 +24,17 @@ def migrate_vm(node: str) -> float:
     return play(PLAYBOOKS / "migrate_vm.yml", name=NAME, node=node)
 
 
-def virsh(vm_id: str, source: str, target: str) -> float:
+def virsh(source: str, target: str) -> float:
     """The seconds of virsh alone."""
-    variables = {"bench_name": NAME, "bench_id": vm_id, "bench_source": source, "bench_target": target}
+    variables = {"bench_name": NAME, "bench_source": source, "bench_target": target}
     output = play_and_read(BENCH / "virsh_migrate.yml", **variables)[1]
     hours, minutes, seconds = re.findall(r"virsh took (\d+):(\d+):([\d.]+)", output)[0]
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
-def one_round(vm_id: str) -> dict[str, float]:
+def one_round() -> dict[str, float]:
     """There with the one, back with the other; what virsh did is then recorded."""
-    seconds = {"migrate_vm": migrate_vm(THERE), "virsh migrate": virsh(vm_id, THERE, HERE)}
+    seconds = {"migrate_vm": migrate_vm(THERE), "virsh migrate": virsh(THERE, HERE)}
     migrate_vm(HERE)
     return seconds | {"migrate_vm again": migrate_vm(HERE)}
 
@@ -43,13 +43,10 @@ def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     memory = int(sys.argv[2]) if len(sys.argv) > 2 else 512
     # Its guest has booted before it moves: what a kernel writes meanwhile would be another amount each time.
-    output = play_and_read(
-        PLAYBOOKS / "create_vm.yml", name=NAME, ram=memory, disk=5, node=HERE, seed_after_boot="lock"
-    )[1]
-    vm_id = re.findall(r"\bid: (\S+)", output)[0]
+    play(PLAYBOOKS / "create_vm.yml", name=NAME, ram=memory, disk=5, node=HERE, seed_after_boot="lock")
     try:
-        one_round(vm_id)  # opens the SSH connections, fills the caches
-        medians = show([one_round(vm_id) for _number in range(count)])
+        one_round()  # opens the SSH connections, fills the caches
+        medians = show([one_round() for _number in range(count)])
     finally:
         play(PLAYBOOKS / "delete_vm.yml", name=NAME, purge=True, force=True)
     print(f"migrate_vm / virsh migrate  {medians['migrate_vm'] / medians['virsh migrate']:.2f}   (wanted: at most 1.5)")

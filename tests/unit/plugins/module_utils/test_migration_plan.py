@@ -15,7 +15,6 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.migration_plan imp
     decide_move,
     host_cpu,
     interfaces,
-    known_host,
     memory_uri,
     target_uri,
 )
@@ -127,11 +126,6 @@ def test_interfaces_and_cpu_are_read_from_xml() -> None:
 
 
 def test_uris() -> None:
-    assert target_uri("10.0.0.2", 22, "/run/x/key", "/run/x/hosts") == (
-        "qemu+libssh://virtfleet-migration@10.0.0.2:22/system"
-        "?keyfile=/run/x/key&known_hosts=/run/x/hosts&known_hosts_verify=normal&sshauth=privkey"
-    )
-    assert "@[fd00::2]:2222/system" in target_uri("fd00::2", 2222, "/k", "/h")
+    assert target_uri("10.0.0.2") == "qemu+tls://10.0.0.2/system"
+    assert target_uri("fd00::2") == "qemu+tls://[fd00::2]/system"
     assert memory_uri("fd00::2") == "tcp://[fd00::2]"
-    assert known_host("10.0.0.2", 22, "ssh-ed25519 AAAA") == "10.0.0.2 ssh-ed25519 AAAA\n"
-    assert known_host("10.0.0.2", 2222, "ssh-ed25519 AAAA") == "[10.0.0.2]:2222 ssh-ed25519 AAAA\n"
