@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Contributors to virtfleet.cloud
+"""A part of the stack dies, or a host does while site.yml is at it; the rest goes on, and the next run finishes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import MINUTE, ROOT, Lab, Result
+from .test_monitoring import query
+
+pytestmark = pytest.mark.slow
+
+SMALL: dict[str, Any] = {"ram": 128, "disk": 2}
+# A host that runs no VMs, and so one that dies without taking any along.
+HOST = "node-3"
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 2 * MINUTE) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(AssertionError):
+            if condition():
+                return
+        time.sleep(1)
+    raise AssertionError(f"{what}: not within {seconds} s")
+
+
+def ceph(lab: Lab, *command: str) -> Any:
+    return json.loads(lab.on("node-1", "ceph", *command, "--format", "json"))
+
+
+def active_manager(lab: Lab) -> str:
+    return str(ceph(lab, "mgr", "dump")["active_name"])
+
+
+def works(lab: Lab, name: str) -> None:
+    """A VM comes up, is listed, and goes away again."""
+    for result in (
+        lab.play("playbooks/create_vm.yml", name=name, **SMALL),
+        lab.play("playbooks/list_vms.yml"),
+        lab.play("playbooks/delete_vm.yml", name=name, purge=True, force=True),
+    ):
+        assert result.ok, result.output
+
+
+@pytest.mark.parametrize(("unit", "host"), [("ceph-mon@node-1", "node-1"), ("ceph-osd@*", HOST)])
+def test_a_killed_monitor_or_osd_does_not_stop_vms(lab: Lab, unit: str, host: str) -> None:
+    lab.on(host, "systemctl", "kill", "--signal=KILL", unit)
+    lab.on(host, "systemctl", "stop", unit)
+    try:
+        works(lab, "one-less")
+    finally:
+        lab.on(host, "systemctl", "start", "ceph.target")
+        lab.on(host, "systemctl", "start", "--all", unit)
+    lab.wait_for_health()
+
+
+def test_a_killed_manager_of_ceph_is_replaced_and_its_metrics_are_read_again(lab: Lab) -> None:
+    killed = active_manager(lab)
+    unit = f"ceph-mgr@{killed}"
+    lab.on(killed, "systemctl", "kill", "--signal=KILL", unit)
+    lab.on(killed, "systemctl", "stop", unit)
+    try:
+        works(lab, "no-manager")
+        until(lambda: active_manager(lab) not in ("", killed), "another manager of Ceph")
+        taken_over = f"ceph_health_status{{instance='{active_manager(lab)}'}}"
+        until(lambda: bool(query(lab, taken_over)), "the metrics of Ceph from the other manager")
+    finally:
+        lab.on(killed, "systemctl", "start", unit)
+    lab.wait_for_health()
+
+
+def test_a_wrong_password_is_told_and_breaks_nothing(lab: Lab) -> None:
+    result = lab.play("playbooks/create_vm.yml", name="no-entry", registry_password="of-somebody-else", **SMALL)
+    assert not result.ok
+    said = " ".join(result.output.split())
+    assert "does not let us in" in said and "registry_password" in said, result.output
+    assert "of-somebody-else" not in result.output
+    assert lab.sql("SELECT count(*) FROM virtfleet.vm WHERE name = 'no-entry'") == "0"
+
+
+def changed_hosts(result: Result) -> set[str]:
+    recap = [line for line in result.output.splitlines() if "changed=" in line and "ok=" in line]
+    return {line.split()[0] for line in recap if "changed=0 " not in line}
+
+
+def test_a_host_that_dies_in_the_middle_of_site_is_finished_by_the_next_run(lab: Lab, tmp_path: Path) -> None:
+    # What is missing of the parts before and after the moment at which it dies.
+    lab.on(HOST, "rm", "/etc/ssl/certs/virtfleet.crt")
+    lab.on(HOST, "apt-get", "-qq", "purge", "prometheus-node-exporter", minutes=3)
+    log = tmp_path / "site.log"
+    with log.open("w") as output:
+        run = subprocess.Popen(
+            ["ansible-playbook", "-i", str(lab.inventory), "playbooks/site.yml"],
+            cwd=ROOT,
+            env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            until(lambda: "TASK [virtfleet.cloud.ceph : " in log.read_text(), "the play of Ceph", 5 * MINUTE)
+            subprocess.run(["podman", "kill", f"{lab.name}-{HOST}"], check=True, capture_output=True)
+            assert run.wait(timeout=10 * MINUTE) != 0
+        finally:
+            run.kill()
+            subprocess.run(["podman", "start", f"{lab.name}-{HOST}"], check=True, capture_output=True)
+    recap = {line.split()[0]: line for line in log.read_text().splitlines() if "unreachable=" in line}
+    assert "unreachable=1" in recap[HOST]
+    assert "failed=0" in recap["node-1"] and "failed=0" in recap["manager-1"]
+    until(lambda: lab.on(HOST, "systemctl", "is-active", "ssh").strip() == "active", f"{HOST} is up")
+    lab.wait_for_health()
+
+    result = lab.play("playbooks/site.yml")
+    assert result.ok, result.output
+    lab.on(HOST, "systemctl", "is-active", "prometheus-node-exporter")
+    again = lab.play("playbooks/site.yml")
+    assert again.ok and again.unchanged, again.output
+
+
+def test_one_more_node_changes_nothing_on_the_others(lab: Lab, tmp_path: Path) -> None:
+    more = tmp_path / "more.yml"
+    more.write_text(json.dumps({"virtualization": {"hosts": {HOST: {}}}}))
+    try:
+        begin = time.monotonic()
+        result = lab.play("playbooks/site.yml", "-i", str(more))
+        print(f"one more node: {time.monotonic() - begin:.0f} s")
+        assert result.ok, result.output
+        # Prometheus has one more to ask.
+        assert changed_hosts(result) == {HOST, *lab.hosts("monitoring")}, result.output
+        assert lab.play("playbooks/create_vm.yml", "-i", str(more), name="newcomer", node=HOST, **SMALL).ok
+        assert lab.on(HOST, "virsh", "domstate", "newcomer").strip() == "running"
+        again = lab.play("playbooks/site.yml", "-i", str(more))
+        assert again.ok and again.unchanged, again.output
+    finally:
+        lab.play("playbooks/delete_vm.yml", "-i", str(more), name="newcomer", purge=True, force=True)
+        lab.sql(f"DELETE FROM virtfleet.node WHERE name = '{HOST}'")
+        assert lab.play("playbooks/site.yml").ok
