@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from .conftest import ROOT, Lab
+from .secret_watch import process_watch, refuse_seen
 
 POOL = "libvirt-pool"
 SMALL: dict[str, Any] = {"ram": 128, "cpu": 1, "disk": 2}
@@ -78,9 +79,11 @@ done"""
     assert sum(kib.values()) <= 4 * 1024**2
 
 
-def test_site_again_changes_nothing(lab: Lab) -> None:
-    result = lab.play("playbooks/site.yml")
+def test_site_again_changes_nothing_and_shows_no_secret(lab: Lab) -> None:
+    with process_watch() as processes:
+        result = lab.play("playbooks/site.yml", "-vvv", "--diff")
     assert result.ok and result.unchanged, result.output
+    refuse_seen(lab, result.output, processes)
 
 
 def test_create_again_changes_nothing(lab: Lab) -> None:

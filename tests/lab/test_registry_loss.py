@@ -51,6 +51,7 @@ def copy(lab: Lab, tmp_path: Path) -> Iterator[Path]:
         done(lab.play("playbooks/restore_registry.yml", file=str(file), replace=True))
 
 
+@pytest.mark.slow
 def test_an_older_registry_learns_what_happened_since(lab: Lab, copy: Path, tmp_path: Path) -> None:
     done(lab.play("playbooks/create_vm.yml", **ASKED))
     done(lab.play("playbooks/create_vm.yml", name=GONE, **SMALL))

@@ -211,6 +211,7 @@ def test_parts_can_be_added_later_and_taken_away(lab: Lab, tmp_path: Path, attac
     until(lambda: is_healthy(lab), "healthy with three of each")
 
 
+@pytest.mark.slow
 def test_pool_and_client_follow_the_settings(lab: Lab) -> None:
     """As after a change of the monitors, or of the pool: what is there says something else."""
     pool = lab.on("node-1", "virsh", "pool-dumpxml", "storagepool")
