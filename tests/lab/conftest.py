@@ -7,8 +7,8 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,17 @@ class Result:
         """Whether no host of the recap changed."""
         recap = [line for line in self.output.splitlines() if "changed=" in line and "ok=" in line]
         return bool(recap) and all("changed=0 " in line for line in recap)
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 3 * MINUTE) -> float:
+    """The seconds until it was so; a command that fails meanwhile is no answer."""
+    begin = time.monotonic()
+    while time.monotonic() - begin < seconds:
+        with suppress(AssertionError):
+            if condition():
+                return time.monotonic() - begin
+        time.sleep(0.5)
+    raise AssertionError(f"{what}: not within {seconds} s")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import MINUTE, ROOT, Lab, Result
+from .conftest import MINUTE, ROOT, Lab, Result, until
 
 pytestmark = pytest.mark.slow
 
@@ -36,17 +36,6 @@ def whole(lab: Lab) -> None:
     if len(lab.hosts("database")) < 3:
         pytest.skip("this lab has one database host")
     wait_until_whole(lab)
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 3 * MINUTE) -> float:
-    """The seconds until it was so; a command that fails meanwhile is no answer."""
-    begin = time.monotonic()
-    while time.monotonic() - begin < seconds:
-        with suppress(AssertionError):
-            if condition():
-                return time.monotonic() - begin
-        time.sleep(0.5)
-    raise AssertionError(f"{what}: not within {seconds} s")
 
 
 def members(lab: Lab) -> list[dict[str, Any]]:

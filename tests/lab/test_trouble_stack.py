@@ -8,14 +8,12 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import MINUTE, ROOT, Lab, Result
+from .conftest import MINUTE, ROOT, Lab, Result, until
 from .test_monitoring import query
 from .test_trouble import ceph as ceph_units
 
@@ -24,16 +22,6 @@ pytestmark = pytest.mark.slow
 SMALL: dict[str, Any] = {"ram": 128, "disk": 2}
 # A host that runs no VMs, and so one that dies without taking any along.
 HOST = "node-3"
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 2 * MINUTE) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with suppress(AssertionError):
-            if condition():
-                return
-        time.sleep(1)
-    raise AssertionError(f"{what}: not within {seconds} s")
 
 
 def ceph(lab: Lab, *command: str) -> Any:
