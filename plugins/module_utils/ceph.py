@@ -30,13 +30,14 @@ _VM_ID = "virtfleet.vm_id"
 _SEED = "virtfleet.seed_sha256"
 _REQUEST = "virtfleet.request_sha256"
 _RECORD = "virtfleet.record"
-_CONNECT_SECONDS = 10
+# Monitors that lost their leader need some 20 s until they answer again (mon_lease, mon_election_timeout).
+_ANSWER_SECONDS = 30
 _MAKE_ROOM = "Make room ('ceph df', 'ceph osd pool get-quota')"
 # Options of librados, which waits for ever without them; in seconds.
 TIMEOUTS = {
-    "client_mount_timeout": str(_CONNECT_SECONDS),
-    "rados_mon_op_timeout": str(_CONNECT_SECONDS),
-    "rados_osd_op_timeout": "30",
+    "client_mount_timeout": str(_ANSWER_SECONDS),
+    "rados_mon_op_timeout": str(_ANSWER_SECONDS),
+    "rados_osd_op_timeout": str(_ANSWER_SECONDS),
 }
 
 
@@ -70,7 +71,7 @@ class Ceph:
                 name=f"client.{client}",
                 conf=TIMEOUTS,
             )
-            self._cluster.connect(timeout=_CONNECT_SECONDS)
+            self._cluster.connect(timeout=_ANSWER_SECONDS)
             self.ioctx: Any = self._cluster.open_ioctx(pool)
             # In a full pool what needs room then fails at once, instead of waiting for it, and removing still works.
             self.ioctx.set_osdmap_full_try()
@@ -91,17 +92,20 @@ class Ceph:
         """Something is under way that did not answer in time: do not wait for it at the end."""
         self._answers = False
 
+    def _ask_monitors(self, doing: str, **command: str) -> Any:
+        """What the monitors answer to a command."""
+        with as_our_errors(doing):
+            code, output, text = self._cluster.mon_command(
+                json.dumps({**command, "format": "json"}), b"", timeout=_ANSWER_SECONDS
+            )
+            if code != 0:
+                raise rados.OSError(text, -code)
+        return json.loads(output)
+
     def pool_is_full(self) -> bool:
         """Whether the pool takes no more data: its quota is used up, or an OSD is full. Writing would wait for room."""
-        with as_our_errors("reading the state of the pool"):
-            code, output, text = self._cluster.mon_command(
-                json.dumps({"prefix": "osd pool ls", "detail": "detail", "format": "json"}),
-                b"",
-                timeout=_CONNECT_SECONDS,
-            )
-        if code != 0:
-            raise Backend(f"Ceph does not describe its pools: {text}")
-        flags = [pool["flags_names"] for pool in json.loads(output) if pool["pool_name"] == self.pool]
+        pools = self._ask_monitors("reading the state of the pool", prefix="osd pool ls", detail="detail")
+        flags = [pool["flags_names"] for pool in pools if pool["pool_name"] == self.pool]
         return "full" in flags[0].split(",")
 
     def refuse_full(self, outcome: str) -> None:
@@ -119,14 +123,8 @@ class Ceph:
         return self._monitors
 
     def _read_monitors(self) -> tuple[tuple[str, int], ...]:
-        with as_our_errors("listing the monitors"):
-            code, output, text = self._cluster.mon_command(
-                json.dumps({"prefix": "mon dump", "format": "json"}), b"", timeout=_CONNECT_SECONDS
-            )
-        if code != 0:
-            raise Backend(f"Ceph does not list its monitors: {text}")
         found = []
-        for monitor in json.loads(output)["mons"]:
+        for monitor in self._ask_monitors("listing the monitors", prefix="mon dump")["mons"]:
             for address in monitor["public_addrs"]["addrvec"]:
                 if address["type"] == "v1":
                     host, port = address["addr"].rsplit(":", 1)
