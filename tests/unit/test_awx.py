@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
+from ansible_collections.virtfleet.cloud.plugins.filter.awx import awx_job_templates
 from ansible_collections.virtfleet.cloud.plugins.plugin_utils.user_playbooks import templates
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +88,15 @@ def test_callers_are_who_the_proxies_say_they_are() -> None:
     settings = {one["setting"]: one["value"] for one in rendered("awx.yml.j2")[-1]["spec"]["extra_settings"]}
     assert yaml.safe_load(settings["REMOTE_HOST_HEADERS"])[0] == "HTTP_X_FORWARDED_FOR"
     assert yaml.safe_load(settings["PROXY_IP_ALLOWED_LIST"]) == ["192.0.2.8"]
+
+
+def test_job_templates_get_all_that_is_compared() -> None:
+    task = next(task for task in read(ROLE / "tasks" / "templates.yml") if "awx.awx.job_template" in task)
+    common = read(ROLE / "vars" / "main.yml")["__awx_of_all_templates"]
+    compared = set(awx_job_templates(TEMPLATES, common, ())[0])
+    arguments = task["awx.awx.job_template"]
+    assert set(arguments) == compared
+    assert all(f"item.{name}" in value for name, value in arguments.items())
 
 
 def credential_types() -> dict[str, dict[str, Any]]:

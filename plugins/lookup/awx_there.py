@@ -1,0 +1,120 @@
+# Copyright: Contributors to virtfleet.cloud
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A lookup that reads what is in AWX."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: awx_there
+short_description: Read the templates and inventories of an organization of AWX, and what its teams may do
+version_added: 0.1.0
+description:
+  - C(awx.awx) asks AWX some fifteen times about each job template, and twice about each grant. This asks once for
+    all of a kind, and twice for each job template, so that only what differs is left to C(awx.awx).
+author: Contributors to virtfleet.cloud (@virtfleet)
+options:
+  _terms:
+    description: Names of organizations; of one that is not there, there is nothing.
+    type: list
+    elements: str
+    required: true
+  url:
+    description: URL of AWX.
+    type: str
+    required: true
+  token:
+    description: OAuth2 token; without one, O(user) and O(password) are used.
+    type: str
+    default: ""
+  user:
+    description: Who asks.
+    type: str
+    default: ""
+  password:
+    description: Password of O(user).
+    type: str
+    default: ""
+  ca_file:
+    description: File of the certificates that vouch for AWX; without one, those of the system do.
+    type: str
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: Show what is there
+  ansible.builtin.debug:
+    msg: "{{ lookup('virtfleet.cloud.awx_there', 'Default', url=awx_url, token=awx_token) }}"
+"""
+
+RETURN = r"""
+_raw:
+  description:
+    - One mapping for each organization. C(job_templates), C(workflow_job_templates), C(inventories) and C(teams) are
+      lists of what AWX's API answers (U(https://ansible.readthedocs.io/projects/awx/en/24.6.1/rest_api/)).
+    - Each job template has C(survey_spec) and the list of names C(notification_templates_error) besides, and each
+      team the list C(roles).
+  type: list
+  elements: dict
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode
+
+from ansible.errors import AnsibleLookupError
+from ansible.module_utils.urls import open_url
+from ansible.plugins.lookup import LookupBase
+
+_PAGE = 200
+_SECONDS = 60
+
+
+class LookupModule(LookupBase):
+    """Asks AWX."""
+
+    def run(self, terms: list[str], variables: dict[str, Any] | None = None, **options: Any) -> list[dict[str, Any]]:
+        """What is in each of the organizations."""
+        self.set_options(var_options=variables, direct=options)
+        return [self._organization(term) for term in terms]
+
+    def _organization(self, name: str) -> dict[str, Any]:
+        kinds = ("job_templates", "workflow_job_templates", "inventories", "teams")
+        query = urlencode({"organization__name": name, "page_size": _PAGE})
+        there = {kind: list(self._pages(f"/api/v2/{kind}/?{query}")) for kind in kinds}
+        for template in there["job_templates"]:
+            related = template["related"]
+            template["survey_spec"] = self._ask(related["survey_spec"])
+            errors = self._pages(related["notification_templates_error"])
+            template["notification_templates_error"] = sorted(notification["name"] for notification in errors)
+        for team in there["teams"]:
+            team["roles"] = list(self._pages(f"{team['related']['roles']}?page_size={_PAGE}"))
+        return there
+
+    def _pages(self, path: str) -> Iterator[dict[str, Any]]:
+        """What a list of AWX has, page by page."""
+        following: str | None = path
+        while following:
+            page = self._ask(following)
+            yield from page["results"]
+            following = page["next"]
+
+    def _ask(self, path: str) -> Any:
+        token = self.get_option("token")
+        try:
+            with open_url(
+                self.get_option("url").rstrip("/") + path,
+                headers={"Authorization": f"Bearer {token}"} if token else {},
+                url_username=None if token else self.get_option("user"),
+                url_password=None if token else self.get_option("password"),
+                force_basic_auth=not token,
+                ca_path=self.get_option("ca_file") or None,
+                timeout=_SECONDS,
+            ) as answer:
+                return json.load(answer)
+        except HTTPError as error:
+            raise AnsibleLookupError(f"AWX answered {error.code} to GET {path}: {error.reason}") from None
+        except (URLError, OSError, ValueError) as error:
+            raise AnsibleLookupError(f"AWX at {self.get_option('url')} did not answer GET {path}: {error}") from None
