@@ -11,7 +11,7 @@ short_description: Read the templates and inventories of an organization of AWX,
 version_added: 0.1.0
 description:
   - C(awx.awx) asks AWX some fifteen times about each job template, and twice about each grant. This asks once for
-    all of a kind, and twice for each job template, so that only what differs is left to C(awx.awx).
+    all of a kind, and once for each job template's survey, so that only what differs is left to C(awx.awx).
 author: Contributors to virtfleet.cloud (@virtfleet)
 options:
   _terms:
@@ -52,8 +52,7 @@ _raw:
   description:
     - One mapping for each organization. C(job_templates), C(workflow_job_templates), C(inventories) and C(teams) are
       lists of what AWX's API answers (U(https://ansible.readthedocs.io/projects/awx/en/24.6.1/rest_api/)).
-    - Each job template has C(survey_spec) and the list of names C(notification_templates_error) besides, and each
-      team the list C(roles).
+    - Each job template has C(survey_spec) besides, and each team the list C(roles).
   type: list
   elements: dict
 """
@@ -85,10 +84,7 @@ class LookupModule(LookupBase):
         query = urlencode({"organization__name": name, "page_size": _PAGE})
         there = {kind: list(self._pages(f"/api/v2/{kind}/?{query}")) for kind in kinds}
         for template in there["job_templates"]:
-            related = template["related"]
-            template["survey_spec"] = self._ask(related["survey_spec"])
-            errors = self._pages(related["notification_templates_error"])
-            template["notification_templates_error"] = sorted(notification["name"] for notification in errors)
+            template["survey_spec"] = self._ask(template["related"]["survey_spec"])
         for team in there["teams"]:
             team["roles"] = list(self._pages(f"{team['related']['roles']}?page_size={_PAGE}"))
         return there

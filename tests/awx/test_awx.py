@@ -14,14 +14,17 @@ import base64
 import json
 import os
 import secrets
+import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -124,12 +127,68 @@ def member() -> Iterator[Member]:
         ask(url, method="DELETE")
 
 
-def test_configure_twice_changes_nothing_the_second_time(tmp_path: Path) -> None:
-    playbook = tmp_path / "configure.yml"
+@pytest.fixture(scope="module")
+def configure(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Runs *configure* and says what it changed."""
+    playbook = tmp_path_factory.mktemp("awx") / "configure.yml"
     playbook.write_text(CONFIGURE)
-    play(str(playbook))
-    recap = play(str(playbook)).partition("PLAY RECAP")[2]
+    return lambda **variables: play(str(playbook), "-e", json.dumps(variables)).partition("PLAY RECAP")[2]
+
+
+def test_configure_twice_changes_nothing_the_second_time(configure: Callable[..., str]) -> None:
+    configure()
+    recap = configure()
     assert "changed=0 " in recap, recap
+
+
+def test_what_was_changed_by_hand_is_made_right(configure: Callable[..., str]) -> None:
+    template = ask("job_templates/List VMs++Default/")[1]
+    survey = ask(template["related"]["survey_spec"])[1]
+    (viewers,) = ask("teams/?name=viewers")[1]["results"]
+    right = template["summary_fields"]["object_roles"]["read_role"]["id"]
+    ask(template["url"], {"description": "something else", "allow_simultaneous": False}, method="PATCH")
+    ask(template["related"]["survey_spec"], survey | {"spec": survey["spec"][:1]})
+    ask(f"roles/{right}/teams/", {"id": viewers["id"], "disassociate": True})
+    assert "changed=2 " in configure()
+    again = ask(template["url"])[1]
+    assert [again[field] for field in ("description", "allow_simultaneous")] == [template["description"], True]
+    assert ask(template["related"]["survey_spec"])[1] == survey
+    assert viewers["id"] in [team["id"] for team in ask(f"roles/{right}/teams/")[1]["results"]]
+
+
+def test_a_failed_job_is_told_by_a_webhook(configure: Callable[..., str]) -> None:
+    told: list[dict[str, Any]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+    awx = urlsplit(os.environ["VIRTFLEET_AWX_URL"])
+    with socket.create_connection((awx.hostname, awx.port or {"https": 443}.get(awx.scheme, 80))) as connection:
+        # Where AWX reaches us.
+        address = connection.getsockname()[0]
+    server = ThreadingHTTPServer((address, 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    webhook: dict[str, Any] = {"url": f"http://{address}:{server.server_port}/", "http_method": "POST", "headers": {}}
+    webhook |= {"username": "", "password": "", "disable_ssl_verification": False}
+    try:
+        configure(
+            awx_notifications=[
+                {"name": "on call", "notification_type": "webhook", "notification_configuration": webhook}
+            ]
+        )
+        assert wait(launch("Show VM", name="awx-nobody"))["status"] == "failed"
+        until(lambda: bool(told), "the webhook", 60)
+        assert (told[0]["name"], told[0]["status"]) == ("Show VM", "failed")
+    finally:
+        configure()
+        for notification in ask("notification_templates/?name=on call")[1]["results"]:
+            ask(notification["url"], method="DELETE")
+        server.shutdown()
+    assert wait(launch("Show VM", name="awx-nobody"))["status"] == "failed"
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(

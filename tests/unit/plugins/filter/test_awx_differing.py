@@ -21,7 +21,6 @@ COMMON: dict[str, Any] = {
     "credentials": ["nodes", "virtfleet registry"],
     "labels": ["virtfleet"],
     "job_type": "run",
-    "notification_templates_error": [],
 }
 SURVEY = {"name": "", "description": "", "spec": [{"variable": "name", "type": "text"}]}
 PLAYBOOKS = [{"name": "List VMs", "description": "List them.", "playbook": "list_vms.yml", "survey": SURVEY}]
@@ -43,7 +42,6 @@ def answer(**differing: Any) -> dict[str, Any]:
         "survey_enabled": True,
         "allow_simultaneous": True,
         "survey_spec": SURVEY,
-        "notification_templates_error": [],
         "summary_fields": {
             **names,
             "execution_environment": {"id": 4, "name": "virtfleet.cloud", "image": "e"},
@@ -74,7 +72,6 @@ def test_what_is_not_there_is_made() -> None:
         {"survey_spec": {}},
         {"allow_simultaneous": False},
         {"job_type": "check"},
-        {"notification_templates_error": ["mail"]},
         {"summary_fields": answer()["summary_fields"] | {"labels": {"count": 0, "results": []}}},
         {"summary_fields": answer()["summary_fields"] | {"credentials": []}},
         {"summary_fields": answer()["summary_fields"] | {"project": {"id": 9, "name": "of somebody else"}}},
