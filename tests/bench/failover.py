@@ -81,8 +81,12 @@ class Cloud:
         members = self.members()
         roles = [member["role"] for member in members]
         states = [member["state"] for member in members]
-        safe = any(role in ("sync_standby", "quorum_standby") for role in roles)
-        return roles.count("leader") == 1 and states.count("streaming") == len(self.names) - 1 and safe
+        # Patroni 3 of Debian 12 chooses one standby, and calls everything running.
+        if "quorum_standby" in roles:
+            follow = states.count("streaming") == len(self.names) - 1
+        else:
+            follow = "sync_standby" in roles and states.count("running") == len(self.names)
+        return roles.count("leader") == 1 and follow
 
     def wait_until_whole(self) -> None:
         deadline = time.monotonic() + PATIENCE

@@ -58,7 +58,9 @@ def is_whole(lab: Lab) -> bool:
     there = members(lab)
     roles = [member["Role"] for member in there]
     states = [member["State"] for member in there]
-    return roles.count("Leader") == 1 and states.count("streaming") == 2 and "Quorum Standby" in roles
+    # Patroni 3 of Debian 12 chooses one standby, and calls everything running.
+    follow = states.count("streaming") == 2 if "Quorum Standby" in roles else states.count("running") == 3
+    return roles.count("Leader") == 1 and follow and not {"Quorum Standby", "Sync Standby"}.isdisjoint(roles)
 
 
 def wait_until_whole(lab: Lab) -> None:
