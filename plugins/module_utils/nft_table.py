@@ -97,7 +97,8 @@ class NftTable:
 
     def _listing(self) -> str:
         """The table as the kernel has it, without its counters."""
-        code, out, _error = self._run("-s", "list", "table", FAMILY, self._name)
+        # In numbers, as names depend on whether the host has /etc/protocols.
+        code, out, _error = self._run("--numeric", "--stateless", "list", "table", FAMILY, self._name)
         return "" if code else out
 
     def _is_pending(self) -> bool:

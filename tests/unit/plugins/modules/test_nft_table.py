@@ -29,7 +29,7 @@ class Host:
 
     def run(self, _module: Any, command: list[str], data: str | None = None, **_options: Any) -> tuple[int, str, str]:
         answers: dict[str, Callable[[], tuple[int, str, str]]] = {
-            "-s": lambda: (0 if self.table else 1, self.table, ""),
+            "--numeric": lambda: (0 if self.table else 1, self.table, ""),
             "-c": lambda: (1 if self.refusal else 0, "", self.refusal),
             "-f": lambda: self._load(data or ""),
             "--quiet": lambda: self._start() if command[0] == "systemd-run" else (0 if self.timer else 3, "", ""),
