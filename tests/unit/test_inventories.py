@@ -8,6 +8,7 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,27 @@ def test_every_variable_that_a_role_needs_is_set(example: Path) -> None:
     groups, variables = read(example)
     missing = set()
     for play in plays():
-        hosts = {host for name in re.split("[:,]", play["hosts"]) for host in groups.get(name.split("[")[0], [])}
-        hosts = hosts or set(variables) if play["hosts"] == "all" else hosts
-        for role in play.get("roles", []):
-            directory = ROOT / "roles" / role["role"].rpartition(".")[2]
-            for name in needed(directory):
-                missing |= {(host, directory.name, name) for host in hosts if name not in variables[host]}
+        for role, pattern in roles(play):
+            hosts = {host for name in re.split("[:,]", pattern) for host in groups.get(name, [])}
+            hosts = set(variables) if pattern == "all" else hosts
+            for name in needed(ROOT / "roles" / role):
+                missing |= {(host, role, name) for host in hosts if name not in variables[host]}
     assert missing == set()
+
+
+def roles(play: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Those of a play, each with the groups that it is for, as a pattern of hosts."""
+    for role in play.get("roles", []):
+        yield role["role"].rpartition(".")[2], play["hosts"]
+    for task in play.get("tasks", []):
+        if role := task.get("ansible.builtin.include_role"):
+            group = re.search(r"'(\w+)' in group_names|groups\.(\w+)", task.get("when", ""))
+            yield role["name"].rpartition(".")[2], group[1] or group[2] if group else play["hosts"]
+
+
+def test_the_roles_of_every_kind_of_play_are_seen() -> None:
+    seen = {role for play in plays() for role, _pattern in roles(play)}
+    assert {"pki", "ceph", "postgresql", "haproxy", "libvirt", "image", "manager", "grafana", "awx"} <= seen
 
 
 def needed(role: Path) -> set[str]:
