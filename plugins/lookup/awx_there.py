@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: awx_there
-short_description: Read the templates and inventories of an organization of AWX, and what its teams may do
+short_description: Read what is in an organization of AWX, and what its teams may do
 version_added: 0.1.0
 description:
   - C(awx.awx) asks AWX some fifteen times about each job template, and twice about each grant. This asks once for
@@ -50,8 +50,10 @@ EXAMPLES = r"""
 RETURN = r"""
 _raw:
   description:
-    - One mapping for each organization. C(job_templates), C(workflow_job_templates), C(inventories) and C(teams) are
-      lists of what AWX's API answers (U(https://ansible.readthedocs.io/projects/awx/en/24.6.1/rest_api/)).
+    - One mapping for each organization. C(credentials), C(inventories), C(job_templates), C(labels), C(teams),
+      C(workflow_job_templates) and C(workflow_job_template_nodes) are lists of what AWX's API answers
+      (U(https://ansible.readthedocs.io/projects/awx/en/24.6.1/rest_api/)). C(credential_types) and C(schedules), which
+      belong to no organization, are those of all.
     - Each job template has C(survey_spec) besides, and each team the list C(roles).
   type: list
   elements: dict
@@ -59,6 +61,7 @@ _raw:
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
@@ -69,6 +72,19 @@ from ansible.plugins.lookup import LookupBase
 
 _PAGE = 200
 _SECONDS = 60
+_AT_ONCE = 4
+# What a list is narrowed down to; {} is the organization.
+_LISTS = {
+    "credential_types": {"managed": "false"},
+    "credentials": {"organization__name": "{}"},
+    "inventories": {"organization__name": "{}"},
+    "job_templates": {"organization__name": "{}"},
+    "labels": {"organization__name": "{}"},
+    "schedules": {},
+    "teams": {"organization__name": "{}"},
+    "workflow_job_template_nodes": {"workflow_job_template__organization__name": "{}"},
+    "workflow_job_templates": {"organization__name": "{}"},
+}
 
 
 class LookupModule(LookupBase):
@@ -80,18 +96,21 @@ class LookupModule(LookupBase):
         return [self._organization(term) for term in terms]
 
     def _organization(self, name: str) -> dict[str, Any]:
-        kinds = ("job_templates", "workflow_job_templates", "inventories", "teams")
-        query = urlencode({"organization__name": name, "page_size": _PAGE})
-        there = {kind: list(self._pages(f"/api/v2/{kind}/?{query}")) for kind in kinds}
-        for template in there["job_templates"]:
-            template["survey_spec"] = self._ask(template["related"]["survey_spec"])
+        there = {
+            kind: list(self._pages(kind, **{field: value.format(name) for field, value in only.items()}))
+            for kind, only in _LISTS.items()
+        }
+        surveys = [template["related"]["survey_spec"] for template in there["job_templates"]]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for template, survey in zip(there["job_templates"], pool.map(self._ask, surveys), strict=True):
+                template["survey_spec"] = survey
         for team in there["teams"]:
-            team["roles"] = list(self._pages(f"{team['related']['roles']}?page_size={_PAGE}"))
+            team["roles"] = list(self._pages(f"teams/{team['id']}/roles"))
         return there
 
-    def _pages(self, path: str) -> Iterator[dict[str, Any]]:
+    def _pages(self, kind: str, **only: str) -> Iterator[dict[str, Any]]:
         """What a list of AWX has, page by page."""
-        following: str | None = path
+        following: str | None = f"/api/v2/{kind}/?{urlencode({**only, 'page_size': _PAGE})}"
         while following:
             page = self._ask(following)
             yield from page["results"]

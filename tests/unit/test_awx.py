@@ -91,7 +91,7 @@ def test_callers_are_who_the_proxies_say_they_are() -> None:
 
 
 def test_job_templates_get_all_that_is_compared() -> None:
-    task = next(task for task in read(ROLE / "tasks" / "templates.yml") if "awx.awx.job_template" in task)
+    task = next(task for task in read(ROLE / "tasks" / "job_templates.yml") if "awx.awx.job_template" in task)
     common = read(ROLE / "vars" / "main.yml")["__awx_of_all_templates"]
     compared = set(awx_job_templates(TEMPLATES, common, ())[0])
     arguments = task["awx.awx.job_template"]

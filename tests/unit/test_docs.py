@@ -34,8 +34,8 @@ def test_every_playbook_is_in_the_readme() -> None:
 
 
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
-# They act on hosts by their inventory and roles, whose variables the roles describe.
-FOR_HOSTS = {"site", "preflight", "make_secrets", "renew_certificates", "lab_up", "lab_down"}
+# They act on hosts, and on AWX, by their inventory and roles, whose variables the roles describe.
+FOR_HOSTS = {"site", "preflight", "make_secrets", "renew_certificates", "configure_awx", "lab_up", "lab_down"}
 KEYS = {"type", "required", "default", "choices", "description", "min", "max", "unit", "secret"}
 FOR_USERS = [path for path in PLAYBOOKS if path.stem not in FOR_HOSTS]
 

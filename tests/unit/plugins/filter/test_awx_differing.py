@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.filter.awx import (
     awx_differing,
+    awx_differing_nodes,
     awx_job_templates,
     awx_missing_grants,
 )
@@ -87,6 +88,95 @@ def test_a_playbook_that_goes_alone_is_not_run_twice_at_once() -> None:
     assert not wanted(("list_vms.yml",))[0]["allow_simultaneous"]
 
 
+SCHEDULE = {
+    "name": "Purge",
+    "rrule": "FREQ=DAILY",
+    "enabled": True,
+    "extra_data": {"older_than": 7},
+    "summary_fields": {"unified_job_template": {"name": "Purge trash"}},
+}
+CALLED = {"template": "unified_job_template", "variables": "extra_data"}
+
+
+@pytest.mark.parametrize(
+    ("said", "there"),
+    [
+        ({"variables": {"older_than": 7}}, True),
+        ({}, True),
+        ({"enabled": False}, False),
+        ({"variables": {"older_than": 8}}, False),
+        ({"variables": {}}, False),
+        ({"template": "Purge all"}, False),
+    ],
+)
+def test_fields_that_are_called_otherwise_are_compared_too(said: dict[str, Any], there: bool) -> None:
+    schedule = {"name": "Purge", "template": "Purge trash", "rrule": "FREQ=DAILY"} | said
+    assert awx_differing([schedule], [SCHEDULE], CALLED, {"enabled": True}) == ([] if there else [schedule])
+
+
+def test_what_an_object_says_nothing_of_is_as_it_should_be() -> None:
+    schedule = {"name": "Purge"}
+    assert awx_differing([schedule], [SCHEDULE | {"enabled": False}], CALLED, {"enabled": True}) == [schedule]
+
+
+def test_one_of_the_same_name_elsewhere_is_not_taken_for_it() -> None:
+    schedule = {"name": "Purge", "template": "Purge trash"}
+    of_another = SCHEDULE | {"summary_fields": {"unified_job_template": {"name": "Another"}}}
+    assert awx_differing([schedule], [of_another], CALLED) == [schedule]
+    assert awx_differing([schedule], [SCHEDULE, of_another], CALLED) == []
+
+
+def credential(**inputs: str) -> dict[str, Any]:
+    return {"name": "registry", "credential_type": "Registry", "inputs": inputs}
+
+
+def test_a_secret_that_awx_does_not_show_is_taken_for_the_right_one() -> None:
+    kind: dict[str, Any] = {"credential_type": {"name": "Registry"}}
+    there: dict[str, Any] = credential(host="db", password="$encrypted$") | {
+        "summary_fields": kind,
+        "credential_type": 3,
+    }
+    assert awx_differing([credential(host="db", password="x")], [there]) == []
+    for other in (credential(host="db2", password="x"), credential(host="db")):
+        assert awx_differing([other], [there]) == [other]
+
+
+def test_variables_are_compared_by_their_meaning() -> None:
+    inventory = {"name": "nodes", "variables": {"a": [1], "b": {}}}
+    assert awx_differing([inventory], [{"name": "nodes", "variables": '{"b": {}, "a": [1]}'}]) == []
+    for text in ('{"a": [1]}', "a: [1]", "", None):
+        assert awx_differing([inventory], [{"name": "nodes", "variables": text}]) == [inventory]
+
+
+WORKFLOW = {"name": "Delete VM after approval"}
+NODES = [{"identifier": "delete", "template": "Delete VM"}]
+NODES += [{"identifier": "approve", "approval": {"name": "Really", "timeout": 60}}]
+PAIRS = [(WORKFLOW, node) for node in [*NODES, {"identifier": "approve", "next": ["delete"]}]]
+
+
+def node(number: int, identifier: str, following: list[int], **runs: Any) -> dict[str, Any]:
+    summary = {"workflow_job_template": WORKFLOW, "unified_job_template": runs}
+    answered = {"id": number, "identifier": identifier, "extra_data": {}, "success_nodes": following}
+    return {**answered, "summary_fields": summary}
+
+
+DELETE = node(4, "delete", [], name="Delete VM")
+APPROVE = node(5, "approve", [4], name="Really", timeout=60, unified_job_type="workflow_approval")
+
+
+def test_nodes_of_a_workflow_that_are_there_are_left_alone() -> None:
+    assert awx_differing_nodes(PAIRS, [DELETE, APPROVE]) == []
+
+
+def test_nodes_of_a_workflow_that_differ_are_made_right() -> None:
+    assert awx_differing_nodes(PAIRS, []) == PAIRS
+    assert awx_differing_nodes(PAIRS, [node(4, "delete", [], name="Show VM"), APPROVE]) == PAIRS[:1]
+    assert awx_differing_nodes(PAIRS, [DELETE, node(5, "approve", [4], name="Really", timeout=9)]) == PAIRS[1:2]
+    assert awx_differing_nodes(PAIRS, [DELETE, node(5, "approve", [], name="Really", timeout=60)]) == PAIRS[2:]
+    # Whose template was deleted.
+    assert awx_differing_nodes(PAIRS, [node(4, "delete", []), APPROVE]) == PAIRS[:1]
+
+
 def role(name: str, **related: str) -> dict[str, Any]:
     return {"name": name, "related": {"users": "/api/v2/roles/5/users/", **related}}
 
@@ -117,13 +207,21 @@ def test_what_a_team_may_do_is_not_granted_again() -> None:
 
 
 def test_what_a_team_may_not_do_yet_is_granted() -> None:
-    both = {"job_templates": ["List VMs", "New"], "workflows": ["Create VM"]}
-    assert awx_missing_grants(
-        [{"team": "viewers", "role": "read", **both}, {"team": "operators", "role": "execute", **both}], THERE
-    ) == [
-        {"team": "viewers", "role": "read", "job_templates": ["New"], "workflows": ["Create VM"]},
-        {"team": "operators", "role": "execute", **both},
+    both: dict[str, Any] = {"job_templates": ["List VMs", "New"], "workflows": ["Create VM"]}
+    viewers: dict[str, Any] = {"team": "viewers", "role": "read"}
+    operators: dict[str, Any] = {"team": "operators", "role": "execute"}
+    assert awx_missing_grants([viewers | both, operators | both], THERE) == [
+        viewers | {"job_templates": ["New"]},
+        viewers | {"workflows": ["Create VM"]},
+        operators | {"job_templates": ["List VMs", "New"]},
+        operators | {"workflows": ["Create VM"]},
     ]
+
+
+def test_many_grants_come_in_parts() -> None:
+    grant = {"team": "viewers", "role": "read", "job_templates": ["a", "b", "c", "d", "e"]}
+    parts = awx_missing_grants([grant], THERE, part=2)
+    assert [part["job_templates"] for part in parts] == [["a", "b"], ["c", "d"], ["e"]]
 
 
 def test_a_template_of_the_same_name_in_another_organization_is_another() -> None:
