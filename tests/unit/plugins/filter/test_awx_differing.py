@@ -149,7 +149,7 @@ def test_variables_are_compared_by_their_meaning() -> None:
 
 
 WORKFLOW = {"name": "Delete VM after approval"}
-NODES = [{"identifier": "delete", "template": "Delete VM"}]
+NODES: list[dict[str, Any]] = [{"identifier": "delete", "template": "Delete VM"}]
 NODES += [{"identifier": "approve", "approval": {"name": "Really", "timeout": 60}}]
 PAIRS = [(WORKFLOW, node) for node in [*NODES, {"identifier": "approve", "next": ["delete"]}]]
 
