@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import time
+import urllib.error
 import urllib.request
 from datetime import datetime
 from typing import Any
@@ -34,8 +35,11 @@ def ask(path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
             "Content-Type": "application/json",
         },
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        found: dict[str, Any] = json.load(answer)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            found: dict[str, Any] = json.load(answer)
+    except urllib.error.HTTPError as error:
+        sys.exit(f"{path}: {error.code} {error.read().decode()}")
     return found
 
 
@@ -61,8 +65,7 @@ def by_hand(name: str) -> dict[str, float]:
 
 def over_rest(name: str) -> dict[str, float]:
     begin = time.time()
-    answers = {"name": name, **{question: str(value) for question, value in VM.items()}}
-    job = ask("/api/v2/job_templates/Create%20VM++Default/launch/", {"extra_vars": answers})
+    job = ask("/api/v2/job_templates/Create%20VM++Default/launch/", {"extra_vars": {"name": name, **VM}})
     launched = time.time()
     while job["status"] not in ("successful", "failed", "error", "canceled"):
         time.sleep(0.2)
