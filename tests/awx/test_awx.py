@@ -16,12 +16,14 @@ import os
 import re
 import secrets
 import socket
+import socketserver
 import subprocess
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -157,39 +159,61 @@ def test_what_was_changed_by_hand_is_made_right() -> None:
     assert viewers["id"] in [team["id"] for team in ask(f"roles/{right}/teams/")[1]["results"]]
 
 
-def test_a_failed_job_is_told_by_a_webhook() -> None:
-    told: list[dict[str, Any]] = []
+@contextmanager
+def serving(kind: Callable[..., socketserver.TCPServer], handler: type[Any]) -> Iterator[tuple[str, int]]:
+    """Address and port by which AWX reaches a server of ours."""
+    awx = urlsplit(os.environ["VIRTFLEET_AWX_URL"])
+    with socket.create_connection((awx.hostname, awx.port or {"https": 443}.get(awx.scheme, 80))) as connection:
+        address = connection.getsockname()[0]
+    with kind((address, 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield address, server.server_address[1]
+        server.shutdown()
 
-    class Receiver(BaseHTTPRequestHandler):
+
+def test_a_failed_job_is_told_by_webhook_and_mail() -> None:
+    told: list[dict[str, Any]] = []
+    mails: list[str] = []
+
+    class Webhook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(204)
             self.end_headers()
 
-    awx = urlsplit(os.environ["VIRTFLEET_AWX_URL"])
-    with socket.create_connection((awx.hostname, awx.port or {"https": 443}.get(awx.scheme, 80))) as connection:
-        # Where AWX reaches us.
-        address = connection.getsockname()[0]
-    server = ThreadingHTTPServer((address, 0), Receiver)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    webhook: dict[str, Any] = {"url": f"http://{address}:{server.server_port}/", "http_method": "POST", "headers": {}}
-    webhook |= {"username": "", "password": "", "disable_ssl_verification": False}
-    try:
-        configure(
-            awx_notifications=[
-                {"name": "on call", "notification_type": "webhook", "notification_configuration": webhook}
-            ]
-        )
+    class Mailbox(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(b"220 mailbox\r\n")
+            for line in self.rfile:
+                if line.upper().startswith(b"DATA"):
+                    self.wfile.write(b"354 go on\r\n")
+                    mails.append(b"".join(iter(self.rfile.readline, b".\r\n")).decode())
+                self.wfile.write(b"250 OK\r\n")
+
+    with serving(ThreadingHTTPServer, Webhook) as webhook, serving(socketserver.ThreadingTCPServer, Mailbox) as mailbox:
+        to_webhook: dict[str, Any] = {"url": f"http://{webhook[0]}:{webhook[1]}/", "http_method": "POST", "headers": {}}
+        to_webhook |= {"username": "", "password": "", "disable_ssl_verification": False}
+        to_people: dict[str, Any] = {"host": mailbox[0], "port": mailbox[1], "username": "", "password": ""}
+        to_people |= {"use_tls": False, "use_ssl": False, "timeout": 30}
+        to_people |= {"sender": "awx@example.org", "recipients": ["admin@example.org"]}
+        notifications = [
+            {"name": "on call", "notification_type": "webhook", "notification_configuration": to_webhook},
+            {"name": "by mail", "notification_type": "email", "notification_configuration": to_people},
+        ]
+        try:
+            configure(awx_notifications=notifications)
+            assert configure(awx_notifications=notifications) == 0
+            assert wait(launch("Show VM", name="awx-nobody"))["status"] == "failed"
+            until(lambda: bool(told and mails), "webhook and mail", 60)
+            assert (told[0]["name"], told[0]["status"]) == ("Show VM", "failed")
+            assert "To: admin@example.org" in mails[0] and "Show VM" in mails[0]
+        finally:
+            configure()
+            for notification in notifications:
+                for made in ask(f"notification_templates/?name={notification['name']}")[1]["results"]:
+                    ask(made["url"], method="DELETE")
         assert wait(launch("Show VM", name="awx-nobody"))["status"] == "failed"
-        until(lambda: bool(told), "the webhook", 60)
-        assert (told[0]["name"], told[0]["status"]) == ("Show VM", "failed")
-    finally:
-        configure()
-        for notification in ask("notification_templates/?name=on call")[1]["results"]:
-            ask(notification["url"], method="DELETE")
-        server.shutdown()
-    assert wait(launch("Show VM", name="awx-nobody"))["status"] == "failed"
-    assert len(told) == 1
+        assert (len(told), len(mails)) == (1, 1)
 
 
 @pytest.mark.parametrize(
