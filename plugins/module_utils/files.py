@@ -57,8 +57,7 @@ def _text(path: str) -> str | None:
 def _replace(module: AnsibleModule, file: dict[str, Any]) -> None:
     """Put a whole file, owner and mode included, in the place of the one that is there."""
     directory = os.path.dirname(file["path"])
-    if not os.path.isdir(directory):
-        raise FileNotFoundError(f"its directory {directory} is not there. Make it first.")
+    _make_directory(directory)
     descriptor, temporary = tempfile.mkstemp(prefix=".ansible_", dir=directory)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as new:
@@ -68,6 +67,16 @@ def _replace(module: AnsibleModule, file: dict[str, Any]) -> None:
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def _make_directory(path: str) -> None:
+    """Make a directory that is missing, and those above it. One that is there is left as it is."""
+    if not path or os.path.isdir(path):
+        return
+    _make_directory(os.path.dirname(path))
+    os.mkdir(path)
+    # whatever the umask is
+    os.chmod(path, 0o755)
 
 
 def _attributes(module: AnsibleModule, file: dict[str, Any], path: str) -> dict[str, Any]:

@@ -16,13 +16,15 @@ description:
     nothing is to be done, and a loop over them does so for each item. Use these for single files, for what is no text
     and for what has to be validated.
   - A file is never half-written, and never readable by more than it shall be.
+  - Directories that are missing are made, for the user that runs the module, with mode C(0755). Those that are there stay as they are;
+    use M(ansible.builtin.file) for one with another owner or mode.
   - Where one cannot be written, those before it in the list are.
 author:
   - Contributors to virtfleet.cloud (@virtfleet)
 attributes:
   check_mode:
     support: full
-    description: Changes nothing. Directories may be missing.
+    description: Changes nothing.
   diff_mode:
     support: full
     description: Shows each file before and after. Keep secrets to yourself with C(no_log).
@@ -34,7 +36,7 @@ options:
     required: true
     suboptions:
       path:
-        description: Where the file is. Its directory has to be there. A symbolic link is replaced.
+        description: Where the file is. A symbolic link is replaced.
         type: path
         required: true
       content:

@@ -86,13 +86,26 @@ def test_what_is_no_text_and_links_are_replaced(write: Write, tmp_path: Path) ->
     assert write(text(binary, "one\n"), text(link, "one\n"))["written"] == []
 
 
-def test_a_missing_directory_is_foreseen_but_not_made(write: Write, tmp_path: Path) -> None:
-    path = tmp_path / "missing" / "a"
-    assert write(text(path, "one\n"), check=True)["changed"]
-    failed = write(text(tmp_path / "first", "one\n"), text(path, "one\n"))
+def test_missing_directories_are_made_and_others_stay(write: Write, tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "too" / "a"
+    tmp_path.chmod(0o700)
+    assert write(text(path, "one\n"), check=True)["written"] == [str(path)]
+    assert list(tmp_path.iterdir()) == []
+    before = os.umask(0o077)
+    try:
+        assert write(text(path, "one\n"))["written"] == [str(path)]
+    finally:
+        os.umask(before)
+    assert [one.stat().st_mode & 0o7777 for one in (path.parent, path.parent.parent, tmp_path)] == [0o755, 0o755, 0o700]
+    assert not write(text(path, "one\n"))["changed"]
+
+
+def test_those_before_one_that_cannot_be_written_are_told(write: Write, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    failed = write(text(first, "one\n"), text(first / "a", "one\n"))
     assert failed["failed"]
-    assert failed["written"] == [str(tmp_path / "first")]
-    assert failed["msg"].startswith(f"{path} cannot be written: its directory {path.parent} is not there.")
+    assert failed["written"] == [str(first)]
+    assert failed["msg"].startswith(f"{first / 'a'} cannot be written: ")
 
 
 @pytest.mark.parametrize("wrong", [{"owner": "nobody-of-this-name"}, {"mode": "u=nonsense"}])
