@@ -54,6 +54,14 @@ def test_a_killed_monitor_or_osd_does_not_stop_vms(lab: Lab, kind: str) -> None:
     lab.wait_for_health()
 
 
+def test_an_osd_that_was_stopped_by_hand_is_started_again(lab: Lab) -> None:
+    lab.on(HOST, "systemctl", "stop", "ceph-osd@*")
+    result = lab.play("playbooks/site.yml", "--tags", "ceph")
+    assert result.ok, result.output
+    assert changed_hosts(result) == {HOST}, result.output
+    lab.wait_for_health()
+
+
 def test_a_killed_manager_of_ceph_is_replaced_and_its_metrics_are_read_again(lab: Lab) -> None:
     killed = active_manager(lab)
     unit = f"ceph-mgr@{killed}"
