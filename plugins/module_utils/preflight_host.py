@@ -40,7 +40,7 @@ def _ports(group: str, processes: Collection[str], *ports: int) -> tuple[Port, .
 
 PORTS = (
     *_ports("ceph_mon", ["ceph-mon"], 3300, 6789),
-    *_ports("ceph_mgr", ["ceph-mgr"], 8443, 9283),
+    *_ports("ceph_mgr", ["ceph-mgr"], 8080, 9283),
     *_ports("virtualization", ["libvirtd", "virtproxyd"], 16514),
     *_ports("virtualization", ["prometheus-libvirt-exporter"], 9177),
     *_ports("database", ["postgres"], 5432),

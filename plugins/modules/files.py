@@ -16,7 +16,7 @@ description:
     nothing is to be done, and a loop over them does so for each item. Use these for single files, for what is no text
     and for what has to be validated.
   - A file is never half-written, and never readable by more than it shall be.
-  - Directories that are missing are made, for the user that runs the module, with mode C(0755). Those that are there stay as they are;
+  - Directories that are missing are made with mode C(0755), those that are there stay as they are;
     use M(ansible.builtin.file) for one with another owner or mode.
   - Where one cannot be written, those before it in the list are.
 author:

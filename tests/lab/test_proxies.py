@@ -69,9 +69,16 @@ class Proxy:
     def get(self, path: str, connection: http.client.HTTPConnection | None = None, **headers: str) -> Answer:
         connection = connection or self.connect()
         connection.request("GET", path, headers=headers)
-        answer = connection.getresponse()
-        told = {name.lower(): value for name, value in answer.getheaders()}
-        return Answer(answer.status, answer.read().decode(), told)
+        return received(connection)
+
+    def post(self, path: str, body: dict[str, str], **headers: str) -> Answer:
+        connection = self.connect()
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"} | headers)
+        return received(connection)
+
+    def secret(self, name: str) -> str:
+        secrets: dict[str, str] = yaml.safe_load((self.lab.inventory.parent / "group_vars/all/secrets.yml").read_text())
+        return secrets[name]
 
     def hosts(self, requests: int = 20) -> set[str]:
         """Which hosts answer."""
@@ -102,6 +109,16 @@ for request in range(int(requests)):
     states.append(answer.status)
 print(json.dumps(states))
 """
+
+
+def received(connection: http.client.HTTPConnection) -> Answer:
+    answer = connection.getresponse()
+    told = {name.lower(): value for name, value in answer.getheaders()}
+    return Answer(answer.status, answer.read().decode(), told)
+
+
+def basic(password: str) -> str:
+    return "Basic " + base64.b64encode(f"virtfleet:{password}".encode()).decode()
 
 
 def until(done: Callable[[], bool], seconds: int = 20) -> None:
@@ -176,15 +193,40 @@ def test_nobody_says_where_he_comes_from(proxy: Proxy) -> None:
 
 
 def test_monitoring_needs_the_login(proxy: Proxy) -> None:
-    secrets = yaml.safe_load((proxy.lab.inventory.parent / "group_vars" / "all" / "secrets.yml").read_text())
-
-    def login(password: str) -> int:
-        basic = base64.b64encode(f"virtfleet:{password}".encode()).decode()
-        return proxy.get(PROTECTED, Authorization=f"Basic {basic}").status
-
+    password = proxy.secret("haproxy_password")
     assert proxy.get(PROTECTED).status == 401
-    assert login(secrets["haproxy_password"] + "x") == 401
-    assert login(secrets["haproxy_password"]) == 200
+    assert proxy.get(PROTECTED, Authorization=basic(password + "x")).status == 401
+    assert proxy.get(PROTECTED, Authorization=basic(password)).status == 200
+
+
+def test_cephs_dashboard_is_behind_the_login_and_its_own(proxy: Proxy) -> None:
+    login = basic(proxy.secret("haproxy_password"))
+    accept = "application/vnd.ceph.api.v1.0+json"
+    user = {"username": "virtfleet", "password": proxy.secret("ceph_dashboard_password")}
+
+    def is_there() -> bool:
+        return "<title>Ceph</title>" in proxy.get("/ceph/", Authorization=login).body
+
+    def health(cookie: str) -> Answer:
+        return proxy.get("/ceph/api/health/minimal", Authorization=login, Accept=accept, Cookie=cookie)
+
+    def enter(password: str) -> Answer:
+        return proxy.post("/ceph/api/auth", user | {"password": password}, Authorization=login, Accept=accept)
+
+    assert proxy.get("/ceph/").status == 401
+    assert is_there()
+    assert health("").status == 401
+    assert enter("wrong").status in (400, 401)
+    inside = enter(user["password"])
+    assert inside.status == 201
+    told = health(inside.headers["set-cookie"].partition(";")[0])
+    assert json.loads(told.body)["health"]["status"].startswith("HEALTH_")
+
+    # Another manager takes over, and its dashboard.
+    active = json.loads(proxy.lab.on("node-1", "ceph", "mgr", "stat", "--format", "json"))["active_name"]
+    proxy.lab.on("node-1", "ceph", "mgr", "fail", active)
+    until(lambda: not is_there())
+    until(is_there, 60)
 
 
 def test_who_guesses_passwords_is_stopped(proxy: Proxy) -> None:
