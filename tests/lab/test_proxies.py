@@ -23,6 +23,8 @@ pytestmark = pytest.mark.slow
 
 PROXY = "manager-1"
 BACKENDS = ["node-1", "node-2"]
+# Runs neither a database nor a manager of Ceph, whose ports the inner proxy takes.
+INNER = "node-3"
 # Another source of requests than the tests: what is refused to it is refused to nobody else.
 STRANGER = "node-2"
 PROTECTED = "/prometheus/-/healthy"
@@ -96,6 +98,13 @@ class Proxy:
         return states
 
 
+READ = """
+import ssl, sys, urllib.request
+
+context = ssl.create_default_context(cafile="/etc/ssl/certs/virtfleet-ca.crt")
+print(urllib.request.urlopen(sys.argv[1], context=context, timeout=20).read().decode())
+"""
+
 CLIENT = """
 import http.client, json, ssl, sys
 
@@ -140,7 +149,8 @@ def stop(lab: Lab, host: str) -> None:
 def proxy(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     hosts = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"]
     extra = tmp_path_factory.mktemp("proxies") / "awx.yml"
-    extra.write_text(yaml.safe_dump({"awx": {"hosts": dict.fromkeys(BACKENDS)}}))
+    groups = {"awx": BACKENDS, "internal_haproxy": [INNER]}
+    extra.write_text(yaml.safe_dump({group: {"hosts": dict.fromkeys(members)} for group, members in groups.items()}))
     made = Proxy(lab, hosts[PROXY]["ansible_host"], lab.inventory.parent / "pki" / "ca.crt", extra)
     try:
         for host in BACKENDS:
@@ -152,6 +162,7 @@ def proxy(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]
     finally:
         for host in BACKENDS:
             stop(lab, host)
+        lab.on(INNER, "systemctl", "disable", "--now", "haproxy")
         restored = lab.play(*SITE)
     assert restored.ok, restored.output
 
@@ -227,6 +238,11 @@ def test_cephs_dashboard_is_behind_the_login_and_its_own(proxy: Proxy) -> None:
     proxy.lab.on("node-1", "ceph", "mgr", "fail", active)
     until(lambda: not is_there())
     until(is_there, 60)
+
+
+def test_cephs_dashboard_is_at_the_inner_proxy_by_tls(proxy: Proxy) -> None:
+    address = yaml.safe_load(proxy.lab.inventory.read_text())["all"]["hosts"][INNER]["ansible_host"]
+    assert "<title>Ceph</title>" in proxy.lab.on(PROXY, "python3", "-c", READ, f"https://{address}:8443/")
 
 
 def test_who_guesses_passwords_is_stopped(proxy: Proxy) -> None:
