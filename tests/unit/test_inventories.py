@@ -97,9 +97,19 @@ def roles(play: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for role in play.get("roles", []):
         yield role["role"].rpartition(".")[2], play["hosts"]
     for task in play.get("tasks", []):
-        if role := task.get("ansible.builtin.include_role"):
-            group = re.search(r"'(\w+)' in group_names|groups\.(\w+)", task.get("when", ""))
+        group = re.search(r"'(\w+)' in group_names|groups\.(\w+)", str(task.get("when", "")))
+        for role in included(task):
             yield role["name"].rpartition(".")[2], group[1] or group[2] if group else play["hosts"]
+
+
+def included(task: dict[str, Any]) -> list[dict[str, str]]:
+    """The roles that a task includes or imports, by itself or by the file of tasks that it includes."""
+    if "ansible.builtin.include_tasks" in task:
+        file = ROOT / "playbooks" / task["ansible.builtin.include_tasks"]["file"]
+        return [role for inner in yaml.safe_load(file.read_text()) for role in included(inner)]
+    return [
+        task[f"ansible.builtin.{verb}_role"] for verb in ("include", "import") if f"ansible.builtin.{verb}_role" in task
+    ]
 
 
 def test_the_roles_of_every_kind_of_play_are_seen() -> None:
