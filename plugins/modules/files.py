@@ -13,8 +13,8 @@ version_added: 0.2.0
 description:
   - Writes files with their owner, group and mode, all of them by one run on the host.
   - M(ansible.builtin.template) and M(ansible.builtin.copy) start two modules and three shells for each file, also where
-    nothing is to be done, and a loop over them does so for each item. Use these for single files, for what is no text
-    and for what has to be validated.
+    nothing is to be done, and a loop over them does so for each item. Use these for what is no text and for what has to
+    be validated, and this one for files that belong together, and for single ones on many hosts.
   - A file is never half-written, and never readable by more than it shall be.
   - Directories that are missing are made with mode C(0755), those that are there stay as they are;
     use M(ansible.builtin.file) for one with another owner or mode.
