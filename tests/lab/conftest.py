@@ -50,9 +50,13 @@ class Lab:
         groups = yaml.safe_load(self.inventory.read_text())["all"]["children"]
         return list(groups[group]["hosts"])
 
+    def container(self, host: str) -> str:
+        """What podman calls a host."""
+        return f"{self.name}-{host}"
+
     def on(self, host: str, *command: str, minutes: int = 1, stdin: str = "") -> str:
         """The output of a command on a host, without Ansible in between."""
-        run = ["podman", "exec", "--interactive", f"{self.name}-{host}", *command]
+        run = ["podman", "exec", "--interactive", self.container(host), *command]
         done = subprocess.run(run, input=stdin, capture_output=True, text=True, timeout=minutes * MINUTE, check=False)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -74,10 +78,10 @@ class Lab:
         finally:
             self.on(host, "iptables", "-D", *rule)
 
-    def sql(self, query: str) -> str:
-        """What the registry's database answers, unaligned."""
-        psql = ["psql", "--no-align", "--tuples-only", "virtfleet", "--command", query]
-        return self.on("manager-1", "runuser", "-u", "postgres", "--", *psql).strip()
+    def sql(self, query: str, host: str = "") -> str:
+        """What the registry's database answers, unaligned: on the first of its hosts, or on the one that is named."""
+        psql = ["psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "virtfleet", "--command", query]
+        return self.on(host or self.hosts("database")[0], "runuser", "-u", "postgres", "--", *psql).strip()
 
     def guest(self, name: str, command: str, tries: int = 20) -> str:
         """The output of a command in the guest of a VM, as its user; a guest that still boots is waited for."""

@@ -67,11 +67,6 @@ def wait_until_whole(lab: Lab) -> None:
     until(lambda: is_whole(lab), "all three database hosts in the cluster")
 
 
-def sql(lab: Lab, host: str, query: str) -> str:
-    psql = ["psql", "--no-psqlrc", "--no-align", "--tuples-only", "virtfleet", "--command", query]
-    return lab.on(host, "runuser", "-u", "postgres", "--", *psql).strip()
-
-
 def registry(lab: Lab, *arguments: str, **variables: Any) -> Result:
     return lab.play("playbooks/site.yml", "--tags", "registry", *arguments, **variables)
 
@@ -120,7 +115,7 @@ def test_a_lost_standby_does_not_hold_writes_up(lab: Lab) -> None:
     lab.on(lost, "systemctl", "kill", "--signal=STOP", "patroni.service")
     try:
         begin = time.monotonic()
-        sql(lab, writer, "CREATE TABLE public.standby_test (n int); DROP TABLE public.standby_test")
+        lab.sql("CREATE TABLE public.standby_test (n int); DROP TABLE public.standby_test", writer)
         assert time.monotonic() - begin < STALL_SECONDS
     finally:
         lab.on(lost, "systemctl", "kill", "--signal=CONT", "patroni.service")
@@ -144,7 +139,7 @@ def test_without_a_member_of_etcd_the_primary_stays(lab: Lab, member: Callable[[
         # Longer than the time after which a silent primary is replaced.
         time.sleep(20)
         assert primary(lab) == before
-        assert sql(lab, before, "SELECT pg_is_in_recovery()") == "f"
+        assert lab.sql("SELECT pg_is_in_recovery()", before) == "f"
     finally:
         lab.on(killed, "systemctl", "start", "etcd.service")
 
@@ -178,10 +173,10 @@ def test_backups_are_made_and_restored_where_the_primary_is(lab: Lab, tmp_path: 
     result = lab.play("playbooks/backup_registry.yml", file=str(dump))
     assert result.ok and dump.stat().st_size > 0, result.output
     # By itself, as site.yml had registered the nodes before.
-    nodes = sql(lab, primary(lab), "SELECT count(*) FROM virtfleet.node")
+    nodes = lab.sql("SELECT count(*) FROM virtfleet.node", primary(lab))
     result = lab.play("playbooks/restore_registry.yml", file=str(dump), replace=True)
     assert result.ok, result.output
-    assert sql(lab, primary(lab), "SELECT count(*) FROM virtfleet.node") == nodes
+    assert lab.sql("SELECT count(*) FROM virtfleet.node", primary(lab)) == nodes
 
 
 def test_a_host_that_was_installed_anew_takes_its_place_again(lab: Lab) -> None:

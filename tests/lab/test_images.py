@@ -23,13 +23,11 @@ import pytest
 from .conftest import ROOT, Lab, Result
 from .test_roles import (
     HOST,
-    NAME,
     POOL,
     address_of,
     changes_nothing,
     exported,
     is_refused,
-    query,
     run,
     served,
     succeeds,
@@ -63,13 +61,13 @@ def files(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]
     (directory / "disk.raw").write_bytes(raw)
     there = "/root/images"
     lab.on("node-1", "mkdir", "-p", there)
-    run("podman", "cp", str(directory / "disk.raw"), f"{NAME}-node-1:{there}/disk.raw")
+    run("podman", "cp", str(directory / "disk.raw"), f"{lab.container('node-1')}:{there}/disk.raw")
     convert = "cd {0} && qemu-img convert -O {1} {2} disk.raw disk.{1}"
     lab.on("node-1", "sh", "-c", convert.format(there, "qcow2", "-c"))
     lab.on("node-1", "sh", "-c", convert.format(there, "vmdk", "-o subformat=streamOptimized"))
     backed = f"cd {there} && qemu-img create -q -f qcow2 -b /etc/hostname -F raw backed.qcow2 1M"
     lab.on("node-1", "sh", "-c", backed)
-    run("podman", "cp", f"{NAME}-node-1:{there}/.", str(directory))
+    run("podman", "cp", f"{lab.container('node-1')}:{there}/.", str(directory))
     lab.on("node-1", "rm", "-r", there)
     qcow2 = (directory / "disk.qcow2").read_bytes()
     packed = {
@@ -114,7 +112,7 @@ def images(lab: Lab) -> list[str]:
 
 
 def registered(lab: Lab) -> str:
-    return query(lab, "SELECT name FROM virtfleet.image WHERE name LIKE 'img-%' ORDER BY name")
+    return lab.sql("SELECT name FROM virtfleet.image WHERE name LIKE 'img-%' ORDER BY name")
 
 
 def cached(lab: Lab) -> str:
@@ -213,7 +211,7 @@ def test_an_image_with_clones_goes_only_when_they_are_flat(lab: Lab, tmp_path: P
     changes_nothing(flatten())
     there = "SELECT id FROM virtfleet.vm WHERE name = 'img-old' AND state <> 'deleted'"
     flattened = f"SELECT count(*) FROM virtfleet.event WHERE action = 'flatten' AND vm = ({there})"
-    assert query(lab, flattened) == "1"
+    assert lab.sql(flattened) == "1"
     assert lab.vms(tmp_path)["img-old"]["State"] == "running"
     succeeds(remove())
     changes_nothing(remove())
@@ -247,7 +245,7 @@ def test_a_full_pool_is_said_and_nothing_is_left(lab: Lab, files: Files) -> None
         while "full_quota" not in lab.on("node-1", *ceph, "ls", "detail"):
             assert time.monotonic() < deadline
             time.sleep(1)
-        run("podman", "cp", files.path("disk.raw"), f"{NAME}-node-1:/root/full.raw")
+        run("podman", "cp", files.path("disk.raw"), f"{lab.container('node-1')}:/root/full.raw")
         command = ["ansible", "-i", str(lab.inventory), "node-1", "-m", "virtfleet.cloud.virt_rbd_image", "-a"]
         arguments = "name=img-full src=/root/full.raw node_config=/root/full.json"
         environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}

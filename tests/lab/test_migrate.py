@@ -77,16 +77,12 @@ def owner(lab: Lab, name: str) -> str:
 
 
 def vm_id(lab: Lab, name: str) -> str:
-    return query(lab, f"SELECT id FROM virtfleet.vm WHERE name = '{name}' AND state <> 'deleted'")
-
-
-def query(lab: Lab, sql: str) -> str:
-    return lab.on("manager-1", "runuser", "-u", "postgres", "--", "psql", "-qAt", "virtfleet", "-c", sql).strip()
+    return lab.sql(f"SELECT id FROM virtfleet.vm WHERE name = '{name}' AND state <> 'deleted'")
 
 
 def row(lab: Lab, name: str) -> str:
     columns = "node, state, spec->>'moving_to', step, error->>'code', lease_by"
-    return query(lab, f"SELECT {columns} FROM virtfleet.vm WHERE name = '{name}' AND state <> 'deleted'")
+    return lab.sql(f"SELECT {columns} FROM virtfleet.vm WHERE name = '{name}' AND state <> 'deleted'")
 
 
 def move(lab: Lab, name: str, *arguments: str, **options: Any) -> Any:
@@ -110,7 +106,7 @@ def test_a_guest_goes_on_where_it_moves_to(lab: Lab, guest: str) -> None:
     assert float(read(lab, "node-2", "/proc/uptime").split()[0]) > float(uptime.split()[0])
     lab.on("node-2", "test", "-f", f"/var/log/libvirt/qemu/{guest}-console.log")
     latest = f"SELECT action FROM virtfleet.event WHERE vm = '{vm_id(lab, guest)}' ORDER BY id DESC LIMIT 2"
-    assert query(lab, latest).split() == ["migrated", "migrate"]
+    assert lab.sql(latest).split() == ["migrated", "migrate"]
 
 
 @pytest.mark.slow
@@ -141,7 +137,7 @@ def test_a_move_whose_controller_is_killed_is_finished_by_the_next(lab: Lab, gue
     assert row(lab, guest).startswith("node-2|migrating|node-1|")
     busy = move(lab, guest)
     assert not busy.ok and "is being changed by" in busy.output
-    query(lab, f"UPDATE virtfleet.vm SET lease_until = now() - interval '1 second' WHERE name = '{guest}'")
+    lab.sql(f"UPDATE virtfleet.vm SET lease_until = now() - interval '1 second' WHERE name = '{guest}'")
     refused = lab.play("playbooks/stop_vm.yml", name=guest, force=True)
     assert not refused.ok and "half-way from node-2 to node-1" in refused.output, refused.output
     wait(lambda: where(lab, guest) == {"node-1": "running"})
@@ -172,7 +168,7 @@ def test_one_that_does_not_run_keeps_its_state(lab: Lab, idle: str) -> None:
 def test_a_move_that_was_cut_off_is_given_up(lab: Lab, idle: str) -> None:
     """As a controller leaves it that dies after the owner is shared and before libvirt moves anything."""
     moving = "state = 'migrating', spec = spec || '{\"moving_to\": \"node-2\"}'"
-    query(lab, f"UPDATE virtfleet.vm SET {moving} WHERE id = '{vm_id(lab, idle)}'")
+    lab.sql(f"UPDATE virtfleet.vm SET {moving} WHERE id = '{vm_id(lab, idle)}'")
     shared = '{"node": "node-1", "moving_to": "node-2"}'
     put = ["rados", "-p", POOL, "put", f"virtfleet.owner.{vm_id(lab, idle)}", "/dev/stdin"]
     lab.on("node-1", *put, stdin=shared)
@@ -192,11 +188,11 @@ def test_what_is_refused_leaves_it_as_it_was(lab: Lab, idle: str) -> None:
         result = move(lab, idle, **options)
         assert not result.ok and words in result.output, result.output
         assert row(lab, idle).startswith("node-1|running||")
-    query(lab, "UPDATE virtfleet.node SET state = 'cordoned' WHERE name = 'node-2'")
+    lab.sql("UPDATE virtfleet.node SET state = 'cordoned' WHERE name = 'node-2'")
     try:
         result = move(lab, idle, node="node-2")
     finally:
-        query(lab, "UPDATE virtfleet.node SET state = 'active' WHERE name = 'node-2'")
+        lab.sql("UPDATE virtfleet.node SET state = 'active' WHERE name = 'node-2'")
     assert not result.ok and "node-2: cordoned" in result.output, result.output
     # Somebody else's domain of that name.
     other = f"<domain type='qemu'><name>{idle}</name><memory unit='MiB'>64</memory><os><type>hvm</type></os></domain>"

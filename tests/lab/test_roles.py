@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import MINUTE, NAME, ROOT, Lab, Result
+from .conftest import MINUTE, ROOT, Lab, Result
 
 POOL = "libvirt-pool"
 HOST = "manager-1"
@@ -93,9 +93,9 @@ class Disk:
         self.file = file
         self.device = self._attached(file)
 
-    def show(self) -> None:
+    def show(self, lab: Lab) -> None:
         """Make the device file in HOST, which was started before there was one."""
-        run("podman", "exec", f"{NAME}-{HOST}", "sh", "-c", self._node(self.device))
+        lab.on(HOST, "sh", "-c", self._node(self.device))
 
     def checksum(self) -> str:
         run("sync", str(self.file))
@@ -122,7 +122,7 @@ class Disk:
 
 
 @pytest.fixture
-def attach(tmp_path: Path) -> Iterator[Callable[[str, int], Disk]]:
+def attach(lab: Lab, tmp_path: Path) -> Iterator[Callable[[str, int], Disk]]:
     """Makes disks, and detaches all of them at the end."""
     disks: list[Disk] = []
 
@@ -133,7 +133,7 @@ def attach(tmp_path: Path) -> Iterator[Callable[[str, int], Disk]]:
         # Remembered before anything else can fail, so that it is detached in any case.
         disk = Disk(file)
         disks.append(disk)
-        disk.show()
+        disk.show(lab)
         return disk
 
     yield make
@@ -202,7 +202,7 @@ def test_parts_can_be_added_later_and_taken_away(lab: Lab, tmp_path: Path, attac
 
         changes_nothing(site(lab, *extended, ceph_mon_group="monitors"))
     finally:
-        run("podman", "exec", f"{NAME}-{HOST}", "bash", "-euc", documented_removal(3, disk.device), timeout=5 * MINUTE)
+        lab.on(HOST, "bash", "-euc", documented_removal(3, disk.device), minutes=5)
     succeeds(site(lab, "--tags", "ceph"))
     changes_nothing(site(lab, "--tags", "ceph"))
     assert set(ceph(lab, "quorum_status")["quorum_names"]) == {"node-1", "node-2", "node-3"}
@@ -346,9 +346,9 @@ def source(lab: Lab, tmp_path: Path) -> Iterator[Source]:
     raw.write_bytes(random.Random(1).randbytes(MIB) + bytes(7 * MIB) + random.Random(2).randbytes(3 * MIB // 2))
     qcow2 = tmp_path / "small.qcow2"
     lab.on("node-1", "mkdir", "-p", "/root/convert")
-    run("podman", "cp", str(raw), f"{NAME}-node-1:/root/convert/small.raw")
+    run("podman", "cp", str(raw), f"{lab.container('node-1')}:/root/convert/small.raw")
     lab.on("node-1", "qemu-img", "convert", "-O", "qcow2", "/root/convert/small.raw", "/root/convert/small.qcow2")
-    run("podman", "cp", f"{NAME}-node-1:/root/convert/small.qcow2", str(qcow2))
+    run("podman", "cp", f"{lab.container('node-1')}:/root/convert/small.qcow2", str(qcow2))
     lab.on("node-1", "rm", "-r", "/root/convert")
     gateway = address_of(lab, HOST).rsplit(".", 1)[0] + ".1"
     with served(tmp_path, gateway) as url:
@@ -369,11 +369,7 @@ def image_removed_afterwards(lab: Lab, name: str) -> Iterator[None]:
         lab.on("node-1", "rbd", "snap", "unprotect", f"{image}@golden")
         lab.on("node-1", "rbd", "snap", "purge", "--no-progress", image)
         lab.on("node-1", "rbd", "rm", "--no-progress", image)
-        query(lab, f"DELETE FROM virtfleet.image WHERE name = '{name}'")
-
-
-def query(lab: Lab, sql: str) -> str:
-    return lab.on(HOST, "runuser", "-u", "postgres", "--", "psql", "-d", "virtfleet", "-Atqc", sql).strip()
+        lab.sql(f"DELETE FROM virtfleet.image WHERE name = '{name}'")
 
 
 def exported(lab: Lab, image: str) -> str:
@@ -385,7 +381,7 @@ def is_golden(lab: Lab, image: str, content: str) -> None:
     snapshots = ceph_rbd(lab, "snap", "ls", f"{POOL}/{image}")
     assert [(snap["name"], snap["protected"]) for snap in snapshots] == [("golden", "true")]
     assert exported(lab, image) == content
-    assert query(lab, f"SELECT size_gib FROM virtfleet.image WHERE name = '{image}'") == "1"
+    assert lab.sql(f"SELECT size_gib FROM virtfleet.image WHERE name = '{image}'") == "1"
 
 
 def ceph_rbd(lab: Lab, *command: str) -> Any:
@@ -424,4 +420,4 @@ def test_an_image_without_one_good_source_is_refused(lab: Lab, source: Source) -
     is_refused(import_image(lab, "refused", image_url=source.url), "image_url needs image_checksum, like sha256:")
     is_refused(import_image(lab, "refused", image_url=source.url, image_checksum=wrong), "did not match", "0" * 64)
     assert not [name for name in ceph_rbd(lab, "ls", POOL) if name.startswith("refused")]
-    assert query(lab, "SELECT name FROM virtfleet.image WHERE name = 'refused'") == ""
+    assert lab.sql("SELECT name FROM virtfleet.image WHERE name = 'refused'") == ""

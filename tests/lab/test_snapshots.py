@@ -54,7 +54,7 @@ def events_of(lab: Lab, name: str) -> list[str]:
         "SELECT action FROM virtfleet.event JOIN virtfleet.vm ON vm.id = event.vm"
         f" WHERE name = '{name}' AND state <> 'deleted' ORDER BY event.id"
     )
-    return lab.on("manager-1", "runuser", "-u", "postgres", "--", "psql", "-At", "virtfleet", "-c", query).split()
+    return lab.sql(query).split()
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def row(lab: Lab, name: str) -> str:
     query = (
         f"SELECT state, step, error->>'code', lease_by FROM virtfleet.vm WHERE name = '{name}' AND state <> 'deleted'"
     )
-    return lab.on("manager-1", "runuser", "-u", "postgres", "--", "psql", "-At", "virtfleet", "-c", query).strip()
+    return lab.sql(query)
 
 
 LIBVIRT = ("libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket", "libvirtd.service")
