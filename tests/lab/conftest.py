@@ -68,6 +68,11 @@ class Lab:
             assert time.monotonic() < deadline, health
             time.sleep(1)
 
+    def wait_until_full(self, full: bool = True) -> None:
+        """Until Ceph says that a pool has reached its quota, or that none has any more."""
+        pools = ("ceph", "osd", "pool", "ls", "detail")
+        until(lambda: ("full_quota" in self.on("node-1", *pools)) is full, f"full: {full}")
+
     @contextmanager
     def away(self, host: str) -> Iterator[None]:
         """A host that takes no SSH connections and drops those it has."""
@@ -129,14 +134,14 @@ class Result:
         return bool(recap) and all("changed=0 " in line for line in recap)
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 3 * MINUTE) -> float:
+def until(condition: Callable[[], bool], what: str, seconds: float = 3 * MINUTE, pause: float = 0.5) -> float:
     """The seconds until it was so; a command that fails meanwhile is no answer."""
     begin = time.monotonic()
     while time.monotonic() - begin < seconds:
         with suppress(AssertionError):
             if condition():
                 return time.monotonic() - begin
-        time.sleep(0.5)
+        time.sleep(pause)
     raise AssertionError(f"{what}: not within {seconds} s")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import ROOT, Lab, Result
+from .conftest import ROOT, Lab, Result, until
 from .test_snapshots import POOL, events_of, on_pool, snapshots
 
 NODE = "node-1"
@@ -253,10 +253,7 @@ def test_another_pool_holds_backups_as_a_directory_does(lab: Lab, tmp_path: Path
     assert (content(lab, f"{COPY}.root"), content(lab, vm)) == ("ten", "new")
     succeeds(life(lab, "delete_vm", name=COPY, purge=True))
     lab.on(NODE, "ceph", "osd", "pool", "set-quota", OTHER, "max_bytes", "1")
-    deadline = time.monotonic() + 60
-    while "full_quota" not in lab.on(NODE, "ceph", "osd", "pool", "ls", "detail"):
-        assert time.monotonic() < deadline
-        time.sleep(1)
+    lab.wait_until_full()
     is_refused(play(lab, "backup_vm", to=other_pool, backup="p3", kind="full"), "has no room", f"in pool {OTHER}")
     assert set(bases(lab, tmp_path)) == elsewhere | {"backup-p2"}
     assert listed(lab, tmp_path, other_pool) == {"p1": "full", "p2": "incremental"}
@@ -265,12 +262,11 @@ def test_another_pool_holds_backups_as_a_directory_does(lab: Lab, tmp_path: Path
 
 @pytest.mark.slow
 def test_a_guest_has_its_files_under_another_name_and_is_another(lab: Lab, vm: str) -> None:
-    succeeds(lab.play("playbooks/refresh_vms.yml"))
-    deadline = time.monotonic() + 180
-    while not lab.sql(f"SELECT host(ip) FROM virtfleet.vm WHERE name = '{GUEST}' AND state <> 'deleted'"):
-        assert time.monotonic() < deadline
-        time.sleep(5)
+    def has_address() -> bool:
         succeeds(lab.play("playbooks/refresh_vms.yml"))
+        return bool(lab.sql(f"SELECT host(ip) FROM virtfleet.vm WHERE name = '{GUEST}' AND state <> 'deleted'"))
+
+    until(has_address, "the guest's address")
     assert lab.guest(GUEST, "sudo cat /root/backed-up").split() == ["before", "after"]
     assert lab.guest(GUEST, "hostname").strip() == GUEST
     machine = "cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub"

@@ -12,7 +12,6 @@ import lzma
 import os
 import random
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,10 +240,7 @@ def test_a_full_pool_is_said_and_nothing_is_left(lab: Lab, files: Files) -> None
         lab.on("node-1", "sh", "-c", "cat > /root/full.json", stdin=json.dumps(config))
         lab.on("node-1", "rados", "--pool", "img-full", "put", "filler", "/etc/virtfleet/node.json")
         lab.on("node-1", *ceph, "set-quota", "img-full", "max_bytes", "1")
-        deadline = time.monotonic() + 60
-        while "full_quota" not in lab.on("node-1", *ceph, "ls", "detail"):
-            assert time.monotonic() < deadline
-            time.sleep(1)
+        lab.wait_until_full()
         run("podman", "cp", files.path("disk.raw"), f"{lab.container('node-1')}:/root/full.raw")
         command = ["ansible", "-i", str(lab.inventory), "node-1", "-m", "virtfleet.cloud.virt_rbd_image", "-a"]
         arguments = "name=img-full src=/root/full.raw node_config=/root/full.json"

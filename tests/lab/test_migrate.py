@@ -9,13 +9,12 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from .conftest import ROOT, Lab
+from .conftest import ROOT, Lab, until
 
 POOL = "libvirt-pool"
 GUEST = "mig-guest"
@@ -131,7 +130,7 @@ def test_a_move_whose_controller_is_killed_is_finished_by_the_next(lab: Lab, gue
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    wait(lambda: "node-1" in where(lab, guest))
+    until(lambda: "node-1" in where(lab, guest), "the guest on its target", pause=0.2)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     assert row(lab, guest).startswith("node-2|migrating|node-1|")
@@ -140,18 +139,11 @@ def test_a_move_whose_controller_is_killed_is_finished_by_the_next(lab: Lab, gue
     lab.sql(f"UPDATE virtfleet.vm SET lease_until = now() - interval '1 second' WHERE name = '{guest}'")
     refused = lab.play("playbooks/stop_vm.yml", name=guest, force=True)
     assert not refused.ok and "half-way from node-2 to node-1" in refused.output, refused.output
-    wait(lambda: where(lab, guest) == {"node-1": "running"})
+    until(lambda: where(lab, guest) == {"node-1": "running"}, "the guest on its target alone")
     # What the module did after its controller was gone may be all of it, or all but the owner.
     result = move(lab, guest)
     assert result.ok, result.output
     assert row(lab, guest) == "node-1|running||||" and owner(lab, guest) == '{"node": "node-1"}'
-
-
-def wait(condition: Any, seconds: int = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 def test_one_that_does_not_run_keeps_its_state(lab: Lab, idle: str) -> None:

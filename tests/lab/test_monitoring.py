@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from .conftest import MINUTE, ROOT, Lab, hold_timers, let_timers_go
+from .conftest import MINUTE, ROOT, Lab, hold_timers, let_timers_go, until
 
 RULES = ROOT / "roles" / "prometheus" / "files" / "rules"
 GUEST = "watched-1"
@@ -134,10 +134,7 @@ def test_a_guest_with_the_tag_is_a_target(lab: Lab, guest: None) -> None:
     result = lab.play("playbooks/monitor_guests.yml")
     assert result.ok, result.output
     assert lab.play("playbooks/monitor_guests.yml").unchanged
-    deadline = time.monotonic() + 2 * MINUTE
-    while ("guests", GUEST) not in targets(lab):
-        assert time.monotonic() < deadline
-        time.sleep(3)
+    until(lambda: ("guests", GUEST) in targets(lab), "the guest among the targets")
     assert targets(lab)["guests", GUEST]["scrapeUrl"] == "http://192.0.2.7:9100/metrics"
 
 

@@ -9,7 +9,7 @@ import json
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import Lab, Result
+from .conftest import Lab, Result, until
 
 pytestmark = pytest.mark.slow
 
@@ -130,13 +130,6 @@ def basic(password: str) -> str:
     return "Basic " + base64.b64encode(f"virtfleet:{password}".encode()).decode()
 
 
-def until(done: Callable[[], bool], seconds: int = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-
-
 def start(lab: Lab, host: str) -> None:
     lab.on(host, "systemd-run", "--collect", "--unit", "awx-stand-in", "python3", "-c", STAND_IN)
 
@@ -157,7 +150,7 @@ def proxy(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]
             start(lab, host)
         played = made.play()
         assert played.ok, played.output
-        until(lambda: made.hosts() == set(BACKENDS))
+        until(lambda: made.hosts() == set(BACKENDS), "both backends", 20)
         yield made
     finally:
         for host in BACKENDS:
@@ -236,8 +229,8 @@ def test_cephs_dashboard_is_behind_the_login_and_its_own(proxy: Proxy) -> None:
     # Another manager takes over, and its dashboard.
     active = json.loads(proxy.lab.on("node-1", "ceph", "mgr", "stat", "--format", "json"))["active_name"]
     proxy.lab.on("node-1", "ceph", "mgr", "fail", active)
-    until(lambda: not is_there())
-    until(is_there, 60)
+    until(lambda: not is_there(), "the dashboard of the failed manager away", 20)
+    until(is_there, "the dashboard of the next manager", 60)
 
 
 def test_cephs_dashboard_is_at_the_inner_proxy_by_tls(proxy: Proxy) -> None:
@@ -265,21 +258,21 @@ def test_a_killed_backend_is_not_noticed(proxy: Proxy) -> None:
         assert proxy.hosts() == {second}
     finally:
         start(proxy.lab, first)
-    until(lambda: proxy.hosts() == set(BACKENDS))
+    until(lambda: proxy.hosts() == set(BACKENDS), "both backends", 20)
 
 
 def test_without_a_backend_there_is_a_page(proxy: Proxy) -> None:
     for host in BACKENDS:
         stop(proxy.lab, host)
     try:
-        until(lambda: proxy.get("/api/").status == 503)
+        until(lambda: proxy.get("/api/").status == 503, "no backend", 20)
         page = proxy.get("/api/").body
     finally:
         for host in BACKENDS:
             start(proxy.lab, host)
     assert "does not answer now" in page and "://" not in page
-    until(lambda: proxy.get("/api/").status == 200)
-    until(lambda: proxy.hosts() == set(BACKENDS))
+    until(lambda: proxy.get("/api/").status == 200, "a backend", 20)
+    until(lambda: proxy.hosts() == set(BACKENDS), "both backends", 20)
 
 
 def test_a_reload_drops_no_request(proxy: Proxy) -> None:

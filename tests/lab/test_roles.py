@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import MINUTE, ROOT, Lab, Result
+from .conftest import MINUTE, ROOT, Lab, Result, until
 
 POOL = "libvirt-pool"
 HOST = "manager-1"
@@ -39,13 +39,6 @@ def run(*command: str, timeout: int = MINUTE) -> str:
 
 def ceph(lab: Lab, *command: str) -> Any:
     return json.loads(lab.on("node-1", "ceph", *command, "--format", "json"))
-
-
-def until(condition: Callable[[], bool], what: str, seconds: int = 2 * MINUTE) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(2)
 
 
 def is_healthy(lab: Lab) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import MINUTE, Lab, Result
+from .conftest import Lab, Result, until
 from .test_trouble import BOUND_SECONDS, LIBVIRT, ceph, down, silent
 
 NAME = "cln-held"
@@ -90,18 +90,11 @@ def full(lab: Lab) -> Iterator[None]:
     """A pool that takes no more data, by a quota."""
     lab.on("node-1", "ceph", "osd", "pool", "set-quota", POOL, "max_objects", "1")
     try:
-        wait_until_full(lab, True)
+        lab.wait_until_full()
         yield
     finally:
         lab.on("node-1", "ceph", "osd", "pool", "set-quota", POOL, "max_objects", "0")
-        wait_until_full(lab, False)
-
-
-def wait_until_full(lab: Lab, wanted: bool) -> None:
-    deadline = time.monotonic() + MINUTE
-    while ("full_quota" in lab.on("node-1", "ceph", "osd", "pool", "ls", "detail")) is not wanted:
-        assert time.monotonic() < deadline
-        time.sleep(1)
+        lab.wait_until_full(False)
 
 
 def test_a_full_pool_refuses_what_needs_room(lab: Lab, vm: str) -> None:
@@ -158,17 +151,14 @@ def test_a_volume_that_somebody_else_has_open_is_not_deleted(lab: Lab, vm: str) 
     )
     with as_before(lab), ThreadPoolExecutor(1) as pool:
         holder = pool.submit(lab.on, "node-1", "python3", "-", stdin=hold)
-        wait_for_watcher(lab)
+        until(lambda: is_watched(lab), "a watcher")
         for purge in (False, True):
             assert f"volume {DATA} is in use by another client" in says(play(lab, "delete_vm", purge=purge))
         assert holder.result()
 
 
-def wait_for_watcher(lab: Lab) -> None:
-    deadline = time.monotonic() + MINUTE
-    while not json.loads(lab.on(NODE, "rbd", "status", f"{POOL}/{DATA}", "--format", "json"))["watchers"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+def is_watched(lab: Lab) -> bool:
+    return bool(json.loads(lab.on(NODE, "rbd", "status", f"{POOL}/{DATA}", "--format", "json"))["watchers"])
 
 
 def test_what_was_edited_by_hand_stays_and_a_disk_that_is_missing_comes_back(lab: Lab, vm: str) -> None:
