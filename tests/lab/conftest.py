@@ -34,7 +34,7 @@ class Lab:
     def play(self, playbook: str, *arguments: str, directory: Path = ROOT, **variables: Any) -> Result:
         command = ["ansible-playbook", "-i", str(self.inventory), playbook, "-e", json.dumps(variables), *arguments]
         environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-        return Result(
+        return Result.of(
             subprocess.run(
                 command,
                 cwd=directory,
@@ -60,6 +60,13 @@ class Lab:
         done = subprocess.run(run, input=stdin, capture_output=True, text=True, timeout=minutes * MINUTE, check=False)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def services(self, host: str) -> dict[str, str]:
+        """Since when the services of a host run, by the clock of its boot."""
+        show = "systemctl list-units --type service --state running --plain --no-legend | cut -d' ' -f1"
+        shown = self.on(host, "sh", "-c", f"systemctl show --property Id,ActiveEnterTimestampMonotonic $({show})")
+        units = [dict(line.split("=", 1) for line in unit.splitlines()) for unit in shown.strip().split("\n\n")]
+        return {unit["Id"]: unit["ActiveEnterTimestampMonotonic"] for unit in units}
 
     def wait_for_health(self) -> None:
         """Until Ceph is HEALTH_OK again."""
@@ -123,15 +130,41 @@ class Lab:
 class Result:
     """What ansible-playbook said."""
 
-    def __init__(self, process: subprocess.CompletedProcess[str]) -> None:
-        self.output = process.stdout + process.stderr
-        self.ok = process.returncode == 0
+    def __init__(self, output: str, ok: bool) -> None:
+        self.output, self.ok = output, ok
+
+    @classmethod
+    def of(cls, process: subprocess.CompletedProcess[str]) -> Result:
+        return cls(process.stdout + process.stderr, process.returncode == 0)
+
+    @property
+    def recap(self) -> dict[str, dict[str, int]]:
+        """How many tasks of each host were ok, changed, unreachable, failed and so on."""
+        recap = {}
+        for line in self.output.splitlines():
+            if " ok=" in line and " changed=" in line:
+                host, _colon, *counts = line.split()
+                recap[host] = {name: int(count) for name, count in (part.split("=") for part in counts)}
+        return recap
+
+    @property
+    def changed_hosts(self) -> set[str]:
+        return {host for host, counts in self.recap.items() if counts["changed"]}
+
+    def changes(self, host: str) -> set[str]:
+        """The tasks that changed a host."""
+        tasks, task = set(), ""
+        for line in self.output.splitlines():
+            if line.startswith(("TASK [", "RUNNING HANDLER [")):
+                task = line[line.index("[") + 1 : line.rindex("]")]
+            elif line.startswith(f"changed: [{host}"):
+                tasks.add(task)
+        return tasks
 
     @property
     def unchanged(self) -> bool:
         """Whether no host of the recap changed."""
-        recap = [line for line in self.output.splitlines() if "changed=" in line and "ok=" in line]
-        return bool(recap) and all("changed=0 " in line for line in recap)
+        return bool(self.recap) and not self.changed_hosts
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 3 * MINUTE, pause: float = 0.5) -> float:

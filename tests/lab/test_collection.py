@@ -48,6 +48,6 @@ def test_built_and_installed_it_works_from_anywhere(lab: Lab, tmp_path: Path) ->
             check=False,
             timeout=5 * MINUTE,
         )
-        result = Result(process)
+        result = Result.of(process)
         assert result.ok and str(ROOT) not in result.output.replace(str(lab.inventory.parent), ""), result.output
         assert playbook == "delete_vm" or "installed" in result.output

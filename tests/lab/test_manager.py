@@ -47,6 +47,15 @@ def test_a_refresh_records_what_virsh_did_and_the_report_counts_what_differs(lab
     assert "virtfleet_vms_half_made_oldest_seconds 0" in states
 
 
+def test_a_node_that_is_silent_is_let_out_and_stays_known(lab: Lab) -> None:
+    known = lab.on(MANAGER, "cat", "/etc/virtfleet/manager/known_hosts")
+    with lab.away("node-2"):
+        run = lab.play("playbooks/site.yml", "--tags", "manager", "--skip-tags", "preflight")
+    assert "Run the timers" in run.output and not run.changed_hosts, run.output
+    assert run.recap[MANAGER]["unreachable"] == run.recap[MANAGER]["failed"] == 0, run.output
+    assert lab.on(MANAGER, "cat", "/etc/virtfleet/manager/known_hosts") == known
+
+
 def test_its_key_is_taken_from_there_only(lab: Lab) -> None:
     key = lab.on(MANAGER, "cat", "/etc/virtfleet/manager/id_ed25519")
     lab.on("node-3", "sh", "-c", "umask 077; cat > /tmp/stolen", stdin=key)

@@ -58,7 +58,7 @@ def test_an_osd_that_was_stopped_by_hand_is_started_again(lab: Lab) -> None:
     lab.on(HOST, "systemctl", "stop", "ceph-osd@*")
     result = lab.play("playbooks/site.yml", "--tags", "ceph")
     assert result.ok, result.output
-    assert changed_hosts(result) == {HOST}, result.output
+    assert result.changed_hosts == {HOST}, result.output
     lab.wait_for_health()
 
 
@@ -86,11 +86,6 @@ def test_a_wrong_password_is_told_and_breaks_nothing(lab: Lab) -> None:
     assert lab.sql("SELECT count(*) FROM virtfleet.vm WHERE name = 'no-entry'") == "0"
 
 
-def changed_hosts(result: Result) -> set[str]:
-    recap = [line for line in result.output.splitlines() if "changed=" in line and "ok=" in line]
-    return {line.split()[0] for line in recap if "changed=0 " not in line}
-
-
 def test_a_host_that_dies_in_the_middle_of_site_is_finished_by_the_next_run(lab: Lab, tmp_path: Path) -> None:
     # What is missing of the parts before and after the moment at which it dies.
     lab.on(HOST, "rm", "/etc/ssl/certs/virtfleet.crt")
@@ -111,9 +106,8 @@ def test_a_host_that_dies_in_the_middle_of_site_is_finished_by_the_next_run(lab:
         finally:
             run.kill()
             subprocess.run(["podman", "start", f"{lab.name}-{HOST}"], check=True, capture_output=True)
-    recap = {line.split()[0]: line for line in log.read_text().splitlines() if "unreachable=" in line}
-    assert "unreachable=1" in recap[HOST]
-    assert "failed=0" in recap["node-1"] and "failed=0" in recap["manager-1"]
+    recap = Result(log.read_text(), ok=False).recap
+    assert recap[HOST]["unreachable"] and not recap["node-1"]["failed"] and not recap["manager-1"]["failed"]
     until(lambda: lab.on(HOST, "systemctl", "is-active", "ssh").strip() == "active", f"{HOST} is up")
     lab.wait_for_health()
 
@@ -127,13 +121,18 @@ def test_a_host_that_dies_in_the_middle_of_site_is_finished_by_the_next_run(lab:
 def test_one_more_node_changes_nothing_on_the_others(lab: Lab, tmp_path: Path) -> None:
     more = tmp_path / "more.yml"
     more.write_text(json.dumps({"virtualization": {"hosts": {HOST: {}}}}))
+    others = ["manager-1", "node-1", "node-2"]
+    before = {host: lab.services(host) for host in others}
     try:
         begin = time.monotonic()
         result = lab.play("playbooks/site.yml", "-i", str(more))
         print(f"one more node: {time.monotonic() - begin:.0f} s")
         assert result.ok, result.output
-        # Prometheus has one more to ask.
-        assert changed_hosts(result) == {HOST, *lab.hosts("monitoring")}, result.output
+        # Prometheus has one more to ask, and the manager one more to log in to.
+        assert result.changed_hosts == {HOST, *lab.hosts("monitoring")}, result.output
+        roles = {task.partition(" : ")[0] for task in result.changes("manager-1")}
+        assert roles == {"virtfleet.cloud.prometheus", "virtfleet.cloud.manager"}
+        assert {host: lab.services(host) for host in others} == before
         # The registry knows it from before, where this ran on the same lab.
         assert lab.play("playbooks/uncordon_node.yml", "-i", str(more), node=HOST).ok
         created = lab.play("playbooks/create_vm.yml", "-i", str(more), name="newcomer", node=HOST, **SMALL)
