@@ -108,8 +108,17 @@ def test_a_guest_goes_on_where_it_moves_to(lab: Lab, guest: str) -> None:
     assert lab.sql(latest).split() == ["migrated", "migrate"]
 
 
+@pytest.fixture
+def moved(lab: Lab, guest: str) -> str:
+    """The guest, on node-2, also where only the slow tests are run."""
+    result = move(lab, guest, node="node-2")
+    assert result.ok, result.output
+    return guest
+
+
 @pytest.mark.slow
-def test_a_move_that_takes_too_long_is_broken_off(lab: Lab, guest: str) -> None:
+def test_a_move_that_takes_too_long_is_broken_off(lab: Lab, moved: str) -> None:
+    guest = moved
     boot = read(lab, "node-2", "/proc/sys/kernel/random/boot_id")
     result = move(lab, guest, node="node-1", timeout=2, bandwidth=1)
     assert not result.ok and "was not moved within 2 s" in result.output, result.output
@@ -120,7 +129,8 @@ def test_a_move_that_takes_too_long_is_broken_off(lab: Lab, guest: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_move_whose_controller_is_killed_is_finished_by_the_next(lab: Lab, guest: str) -> None:
+def test_a_move_whose_controller_is_killed_is_finished_by_the_next(lab: Lab, moved: str) -> None:
+    guest = moved
     variables = json.dumps({"name": guest, "node": "node-1", "bandwidth": 60})
     run = subprocess.Popen(
         ["ansible-playbook", "-i", str(lab.inventory), "playbooks/migrate_vm.yml", "-e", variables],
