@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import Lab, Result
+from .conftest import Lab, Result, until
 
 pytestmark = pytest.mark.slow
 
@@ -87,8 +87,11 @@ def guest(lab: Lab) -> Iterator[tuple[str, ...]]:
         ip -n guest route add default via {subnet}.1
     """
     lab.on(SERVER, "sh", "-e", "-c", made)
+    command = ("ip", "netns", "exec", "guest")
     try:
-        yield ("ip", "netns", "exec", "guest")
+        # The bridge passes nothing on from a new port before it has listened for some seconds.
+        until(lambda: reaches(lab, SERVER, f"{subnet}.1", 53, "0.0.0.0", *command), "the guest's gateway", 30)
+        yield command
     finally:
         lab.on(SERVER, "ip", "netns", "del", "guest")
 
