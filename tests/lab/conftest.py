@@ -68,6 +68,10 @@ class Lab:
         units = [dict(line.split("=", 1) for line in unit.splitlines()) for unit in shown.strip().split("\n\n")]
         return {unit["Id"]: unit["ActiveEnterTimestampMonotonic"] for unit in units}
 
+    def ceph(self, *command: str) -> Any:
+        """What Ceph answers to a command."""
+        return json.loads(self.on("node-1", "ceph", *command, "--format", "json"))
+
     def wait_for_health(self) -> None:
         """Until Ceph is HEALTH_OK again."""
         deadline = time.monotonic() + 2 * MINUTE

@@ -37,12 +37,8 @@ def run(*command: str, timeout: int = MINUTE) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=True).stdout.strip()
 
 
-def ceph(lab: Lab, *command: str) -> Any:
-    return json.loads(lab.on("node-1", "ceph", *command, "--format", "json"))
-
-
 def is_healthy(lab: Lab) -> bool:
-    status = ceph(lab, "status")
+    status = lab.ceph("status")
     clean = all(state["state_name"] == "active+clean" for state in status["pgmap"]["pgs_by_state"])
     return clean and set(status["health"]["checks"]) <= EXPECTED_WARNINGS
 
@@ -158,7 +154,7 @@ def test_devices_with_data_are_refused_and_stay_as_they_are(
     )
     assert [disk.checksum() for disk in disks] == before
     assert "ceph.conf" not in lab.on(HOST, "ls", "/etc/ceph")
-    assert ceph(lab, "osd", "stat")["num_osds"] == 3
+    assert lab.ceph("osd", "stat")["num_osds"] == 3
 
 
 def documented_removal(osd: int, device: str) -> str:
@@ -180,17 +176,17 @@ def test_parts_can_be_added_later_and_taken_away(lab: Lab, tmp_path: Path, attac
     monitors = {"hosts": dict.fromkeys([HOST, "node-1", "node-2", "node-3"])}
     more.write_text(json.dumps(json.loads(more.read_text()) | {"monitors": monitors}))
     extended = ("-i", str(more), "--tags", "ceph")
-    cluster = ceph(lab, "status")["fsid"]
+    cluster = lab.ceph("status")["fsid"]
     try:
         succeeds(site(lab, *extended, ceph_mon_group="monitors"))
 
-        assert set(ceph(lab, "quorum_status")["quorum_names"]) == {"node-1", "node-2", "node-3", HOST}
-        managers = ceph(lab, "mgr", "dump")
+        assert set(lab.ceph("quorum_status")["quorum_names"]) == {"node-1", "node-2", "node-3", HOST}
+        managers = lab.ceph("mgr", "dump")
         names = {managers["active_name"], *(standby["name"] for standby in managers["standbys"])}
         assert names == {"node-1", "node-2", HOST}
-        osds = {osd["osd"]: (osd["up"], osd["in"]) for osd in ceph(lab, "osd", "dump")["osds"]}
+        osds = {osd["osd"]: (osd["up"], osd["in"]) for osd in lab.ceph("osd", "dump")["osds"]}
         assert osds == dict.fromkeys(range(4), (1, 1))
-        assert ceph(lab, "osd", "find", "3")["host"] == HOST
+        assert lab.ceph("osd", "find", "3")["host"] == HOST
         until(lambda: is_healthy(lab), "healthy with four of each")
 
         changes_nothing(site(lab, *extended, ceph_mon_group="monitors"))
@@ -198,8 +194,8 @@ def test_parts_can_be_added_later_and_taken_away(lab: Lab, tmp_path: Path, attac
         lab.on(HOST, "bash", "-euc", documented_removal(3, disk.device), minutes=5)
     succeeds(site(lab, "--tags", "ceph"))
     changes_nothing(site(lab, "--tags", "ceph"))
-    assert set(ceph(lab, "quorum_status")["quorum_names"]) == {"node-1", "node-2", "node-3"}
-    assert (ceph(lab, "osd", "stat")["num_osds"], ceph(lab, "status")["fsid"]) == (3, cluster)
+    assert set(lab.ceph("quorum_status")["quorum_names"]) == {"node-1", "node-2", "node-3"}
+    assert (lab.ceph("osd", "stat")["num_osds"], lab.ceph("status")["fsid"]) == (3, cluster)
     assert address_of(lab, HOST) not in lab.on("node-1", "cat", "/etc/ceph/ceph.conf")
     until(lambda: is_healthy(lab), "healthy with three of each")
 
@@ -218,7 +214,7 @@ def test_pool_and_client_follow_the_settings(lab: Lab) -> None:
     succeeds(site(lab, "--tags", "ceph,libvirt"))
 
     assert host_line(pool) in lab.on("node-1", "virsh", "pool-dumpxml", "storagepool")
-    caps = ceph(lab, "auth", "get", "client.libvirt")[0]["caps"]
+    caps = lab.ceph("auth", "get", "client.libvirt")[0]["caps"]
     assert caps["osd"] == caps["mgr"] == f"profile rbd pool={POOL}"
     changes_nothing(site(lab, "--tags", "ceph,libvirt"))
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from .conftest import Lab, Result
-from .test_trouble import LIBVIRT, ceph, down, silent
+from .test_trouble import LIBVIRT, ceph_units, down, silent
 
 POOL = "libvirt-pool"
 NAME = "snap-lab"
@@ -138,7 +138,7 @@ def test_a_guest_with_an_agent_is_frozen_and_thawed(lab: Lab, tmp_path: Path) ->
     print(f"snapshot of a running guest, in ms: {', '.join(timings)}")
     assert snapshots(lab, tmp_path, "test-1")["frozen"]["frozen"] is True
     assert frozen(lab, node) == "thawed"
-    with silent(lab, ceph(lab, "osd")):
+    with silent(lab, ceph_units(lab, "osd")):
         result = play(lab, "snapshot_vm", name="test-1", snapshot="mute")
     assert not result.ok and "Ceph did not answer" in result.output and "ceph -s" in result.output
     lab.wait_for_health()

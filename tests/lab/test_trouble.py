@@ -43,7 +43,7 @@ def silent(lab: Lab, services: dict[str, list[str]]) -> Iterator[None]:
             lab.on(host, "systemctl", "kill", "--signal=CONT", *units)
 
 
-def ceph(lab: Lab, kind: str) -> dict[str, list[str]]:
+def ceph_units(lab: Lab, kind: str) -> dict[str, list[str]]:
     """The units of all monitors or OSDs, by host."""
     hosts = lab.hosts(f"ceph_{kind}")
     return {
@@ -100,7 +100,7 @@ def test_libvirt_silent(lab: Lab) -> None:
 def test_ceph_silent(lab: Lab, kind: str) -> None:
     """A volume that cannot be read is not taken for one that is not there."""
     name = f"mute-{kind}"
-    with silent(lab, ceph(lab, kind)):
+    with silent(lab, ceph_units(lab, kind)):
         result = create(lab, name)
     assert not result.ok
     assert "Ceph did not answer while" in result.output and "ceph -s" in result.output
@@ -111,7 +111,7 @@ def test_ceph_silent(lab: Lab, kind: str) -> None:
 
 def test_a_vm_is_not_deleted_while_ceph_is_silent(lab: Lab) -> None:
     assert create(lab, "kept").ok
-    with silent(lab, ceph(lab, "mon")):
+    with silent(lab, ceph_units(lab, "mon")):
         result = lab.play("playbooks/delete_vm.yml", name="kept", force=True)
     assert not result.ok and "Ceph did not answer while" in result.output
     lab.wait_for_health()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from .conftest import Lab, Result, until
-from .test_trouble import BOUND_SECONDS, LIBVIRT, ceph, down, silent
+from .test_trouble import BOUND_SECONDS, LIBVIRT, ceph_units, down, silent
 
 NAME = "cln-held"
 POOL = "libvirt-pool"
@@ -123,7 +123,7 @@ def test_libvirt_down(lab: Lab, vm: str, playbook: str, variables: dict[str, Any
 @pytest.mark.slow
 def test_ceph_silent(lab: Lab, vm: str) -> None:
     with as_before(lab):
-        with silent(lab, ceph(lab, "osd")):
+        with silent(lab, ceph_units(lab, "osd")):
             refused = says(play(lab, "resize_vm", disk=3))
         lab.wait_for_health()
     assert "Ceph did not answer while" in refused

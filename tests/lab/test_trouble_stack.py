@@ -15,7 +15,7 @@ import pytest
 
 from .conftest import MINUTE, ROOT, Lab, Result, until
 from .test_monitoring import query
-from .test_trouble import ceph as ceph_units
+from .test_trouble import ceph_units
 
 pytestmark = pytest.mark.slow
 
@@ -24,12 +24,8 @@ SMALL: dict[str, Any] = {"ram": 128, "disk": 2}
 HOST = "node-3"
 
 
-def ceph(lab: Lab, *command: str) -> Any:
-    return json.loads(lab.on("node-1", "ceph", *command, "--format", "json"))
-
-
 def active_manager(lab: Lab) -> str:
-    return str(ceph(lab, "mgr", "dump")["active_name"])
+    return str(lab.ceph("mgr", "dump")["active_name"])
 
 
 def works(lab: Lab, name: str) -> None:
@@ -59,6 +55,44 @@ def test_an_osd_that_was_stopped_by_hand_is_started_again(lab: Lab) -> None:
     result = lab.play("playbooks/site.yml", "--tags", "ceph")
     assert result.ok, result.output
     assert result.changed_hosts == {HOST}, result.output
+    lab.wait_for_health()
+
+
+def test_an_osd_that_cannot_start_stops_its_own_host_only(lab: Lab) -> None:
+    (unit,) = ceph_units(lab, "osd")[HOST]
+    lab.on(HOST, "systemctl", "stop", unit)
+    lab.on(HOST, "systemctl", "mask", "--runtime", unit)
+    try:
+        result = lab.play("playbooks/site.yml", "--tags", "ceph,manager", "--skip-tags", "preflight")
+        assert not result.ok and [host for host, counts in result.recap.items() if counts["failed"]] == [HOST]
+        assert "Run the timers" in result.output and unit in result.output, result.output
+    finally:
+        lab.on(HOST, "systemctl", "unmask", "--runtime", unit)
+        lab.on(HOST, "systemctl", "start", unit)
+    lab.wait_for_health()
+
+
+def test_the_monitor_that_made_the_cluster_is_made_anew(lab: Lab) -> None:
+    first, before = lab.hosts("ceph_mon")[0], lab.ceph("fsid")
+    lab.on(HOST, "ceph", "mon", "remove", first)
+    lab.on(first, "systemctl", "stop", f"ceph-mon@{first}")
+    lab.on(first, "sh", "-c", "rm -r /var/lib/ceph/mon/* /etc/ceph/*")
+    result = lab.play("playbooks/site.yml", "--tags", "ceph")
+    assert result.ok, result.output
+    assert lab.ceph("fsid") == before
+    assert set(lab.ceph("quorum_status")["quorum_names"]) == set(lab.hosts("ceph_mon"))
+    again = lab.play("playbooks/site.yml", "--tags", "ceph")
+    assert again.ok and again.unchanged, again.output
+    lab.wait_for_health()
+    works(lab, "monitor-anew")
+
+
+def test_pools_have_as_many_copies_as_the_settings_say(lab: Lab) -> None:
+    for copies in (2, 3):
+        result = lab.play("playbooks/site.yml", "--tags", "ceph", ceph_pool_size=copies)
+        assert result.ok and not result.unchanged, result.output
+        assert lab.ceph("osd", "pool", "get", "libvirt-pool", "size")["size"] == copies
+    assert lab.play("playbooks/site.yml", "--tags", "ceph").unchanged
     lab.wait_for_health()
 
 
