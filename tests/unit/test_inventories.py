@@ -46,8 +46,8 @@ def secrets() -> dict[str, str]:
     return dict.fromkeys(sorted(filter(SECRET.search, named)), "made by make_secrets.yml")
 
 
-def test_there_are_two() -> None:
-    assert [path.name for path in EXAMPLES] == ["example", "example-separate-hosts"]
+def test_these_are_there() -> None:
+    assert [path.name for path in EXAMPLES] == ["example", "example-one-host", "example-separate-hosts"]
 
 
 @each_example
