@@ -47,8 +47,29 @@ class Lab:
         )
 
     def hosts(self, group: str) -> list[str]:
+        """Those of a group, none where the lab does not have it."""
         groups = yaml.safe_load(self.inventory.read_text())["all"]["children"]
-        return list(groups[group]["hosts"])
+        return list(groups.get(group, {}).get("hosts", {}))
+
+    def address(self, host: str) -> str:
+        """Where the inventory says that a host is."""
+        return str(yaml.safe_load(self.inventory.read_text())["all"]["hosts"][host]["ansible_host"])
+
+    def settings(self) -> dict[str, Any]:
+        """What the inventory says to all hosts, secrets as well."""
+        files = sorted((self.inventory.parent / "group_vars" / "all").glob("*.yml"))
+        return {name: value for file in files for name, value in yaml.safe_load(file.read_text()).items()}
+
+    def primary(self) -> str:
+        """The database host that takes writes."""
+        hosts = self.hosts("database")
+        if len(hosts) == 1:
+            return hosts[0]
+        for host in hosts:
+            with suppress(AssertionError):
+                if self.sql("SELECT pg_is_in_recovery()", host) == "f":
+                    return host
+        raise AssertionError("no database host takes writes")
 
     def container(self, host: str) -> str:
         """What podman calls a host."""
@@ -95,9 +116,9 @@ class Lab:
             self.on(host, "iptables", "-D", *rule)
 
     def sql(self, query: str, host: str = "") -> str:
-        """What the registry's database answers, unaligned: on the first of its hosts, or on the one that is named."""
+        """What the registry's database answers, unaligned: on the host that takes writes, or on a named one."""
         psql = ["psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "virtfleet", "--command", query]
-        return self.on(host or self.hosts("database")[0], "runuser", "-u", "postgres", "--", *psql).strip()
+        return self.on(host or self.primary(), "runuser", "-u", "postgres", "--", *psql).strip()
 
     def guest(self, name: str, command: str, tries: int = 20) -> str:
         """The output of a command in the guest of a VM, as its user; a guest that still boots is waited for."""

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Contributors to virtfleet.cloud
-"""Certificates that have ended are replaced and read, and libvirt lets in whom it should."""
+"""Certificates that ended are replaced, one's own are checked, both are read; libvirt lets in whom it should."""
 
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +24,19 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .conftest import Lab
 
 pytestmark = pytest.mark.slow
 
-CERTIFICATE = "/etc/ssl/certs/virtfleet.crt"
+CERTIFICATE, KEY = "/etc/ssl/certs/virtfleet.crt", "/etc/ssl/private/virtfleet.key"
+CA = "/etc/ssl/certs/virtfleet-ca.crt"
 METRICS = "/var/lib/prometheus/node-exporter/virtfleet-certificates.prom"
+USAGES = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+    "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+)  # fmt: skip
 RENEW = "playbooks/renew_certificates.yml"
 
 
@@ -35,22 +44,94 @@ def pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(Encoding.PEM).decode()
 
 
-def signed(lab: Lab, subject: x509.Name, public_key: Any, days: int, extensions: x509.Extensions) -> x509.Certificate:
-    """A certificate of the lab's CA that begins ten days ago and ends in so many days."""
-    pki, now = lab.inventory.parent / "pki", datetime.now(UTC)
-    ca = x509.load_pem_x509_certificate((pki / "ca.crt").read_bytes())
-    key: Any = load_pem_private_key((pki / "ca.key").read_bytes(), None)
-    begin, end = now - timedelta(days=10), now + timedelta(days=days)
-    builder = x509.CertificateBuilder(ca.subject, subject, public_key, x509.random_serial_number(), begin, end)
-    for extension in extensions:
-        builder = builder.add_extension(extension.value, extension.critical)
-    return builder.sign(key, hashes.SHA256())
+def private(key: Any) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A CA, as it is on the controller."""
+
+    directory: Path
+    subject: x509.Name
+    key: Any
+
+    def signed(self, subject: x509.Name, public_key: Any, days: int, extensions: x509.Extensions) -> x509.Certificate:
+        """A certificate that begins ten days ago and ends in so many days."""
+        now = datetime.now(UTC)
+        begin, end = now - timedelta(days=10), now + timedelta(days=days)
+        builder = x509.CertificateBuilder(self.subject, subject, public_key, x509.random_serial_number(), begin, end)
+        for extension in extensions:
+            builder = builder.add_extension(extension.value, extension.critical)
+        return builder.sign(self.key, hashes.SHA256())
+
+    @property
+    def file(self) -> Path:
+        return self.directory / "ca.crt"
+
+    def give(self, host: str, names: list[str], days: int = 30) -> int:
+        """Make key and certificate of a host, for names and addresses; the serial number."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        others: list[x509.GeneralName] = [x509.IPAddress(ip_address(name)) for name in names if name[0].isdigit()]
+        extensions = [
+            x509.SubjectAlternativeName([x509.DNSName(name) for name in names if not name[0].isdigit()] + others),
+            key_usage("digital_signature", "key_encipherment"),
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
+        ]
+        certificate = self.signed(called(host), key.public_key(), days, extended(*extensions))
+        (self.directory / f"{host}.crt").write_text(pem(certificate))
+        (self.directory / f"{host}.key").write_text(private(key))
+        return certificate.serial_number
+
+
+def called(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def key_usage(*wanted: str) -> x509.KeyUsage:
+    return x509.KeyUsage(**{usage: usage in wanted for usage in USAGES})
+
+
+def extended(*values: x509.ExtensionType) -> x509.Extensions:
+    critical = (x509.BasicConstraints, x509.KeyUsage)
+    return x509.Extensions([x509.Extension(value.oid, isinstance(value, critical), value) for value in values])
+
+
+def authority_of(lab: Lab) -> Authority:
+    pki = lab.inventory.parent / "pki"
+    certificate = x509.load_pem_x509_certificate((pki / "ca.crt").read_bytes())
+    return Authority(pki, certificate.subject, load_pem_private_key((pki / "ca.key").read_bytes(), None))
+
+
+def another_authority(directory: Path) -> Authority:
+    """One that the lab does not know, though it is called like one of these."""
+    made = Authority(directory, called("virtfleet CA"), ec.generate_private_key(ec.SECP256R1()))
+    extensions = extended(
+        x509.BasicConstraints(ca=True, path_length=0),
+        key_usage("key_cert_sign", "crl_sign"),
+        x509.SubjectKeyIdentifier.from_public_key(made.key.public_key()),
+    )
+    made.file.write_text(pem(made.signed(made.subject, made.key.public_key(), 100, extensions)))
+    return made
+
+
+def shown(address: str, port: int, authority: Authority) -> int:
+    """The serial number of the certificate that is shown at an address, and that is good for it by the authority."""
+    context = ssl.create_default_context(cafile=authority.file)
+    with (
+        socket.create_connection((address, port), 20) as plain,
+        context.wrap_socket(plain, server_hostname=address) as encrypted,
+    ):
+        certificate = encrypted.getpeercert(binary_form=True)
+    assert certificate
+    return x509.load_der_x509_certificate(certificate).serial_number
 
 
 def end_certificate(lab: Lab, host: str) -> None:
     """The host's certificate, but it has ended yesterday."""
     now = x509.load_pem_x509_certificate(lab.on(host, "cat", CERTIFICATE).encode())
-    ended = signed(lab, now.subject, now.public_key(), -1, now.extensions)
+    ended = authority_of(lab).signed(now.subject, now.public_key(), -1, now.extensions)
     write(lab, host, CERTIFICATE, pem(ended))
 
 
@@ -87,11 +168,9 @@ def test_libvirt_refuses_what_is_no_node_or_manager(lab: Lab, unit: str) -> None
     ])  # fmt: skip
     lab.on(second, "mkdir", "-p", "/run/pki-test")
     write(lab, second, "/run/pki-test/cacert.pem", (lab.inventory.parent / "pki" / "ca.crt").read_text())
-    write(
-        lab, second, "/run/pki-test/clientcert.pem", pem(signed(lab, subject, key.public_key(), 1, x509.Extensions([])))
-    )
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    write(lab, second, "/run/pki-test/clientkey.pem", private)
+    certificate = authority_of(lab).signed(subject, key.public_key(), 1, x509.Extensions([]))
+    write(lab, second, "/run/pki-test/clientcert.pem", pem(certificate))
+    write(lab, second, "/run/pki-test/clientkey.pem", private(key))
     try:
         if unit == "virtualization":
             assert remote_libvirt(lab, first, second, "/run/pki-test") == first
@@ -132,6 +211,61 @@ def test_the_registry_works_again_after_its_certificate_ended(lab: Lab, tmp_path
     lab.vms(tmp_path)
 
 
+def test_certificates_of_ones_own_are_served(lab: Lab, tmp_path: Path) -> None:
+    proxy, node = lab.hosts("external_haproxy")[0], lab.hosts("virtualization")[0]
+    ports, limit = {proxy: 443, node: 16514}, ("--limit", f"{proxy},{node}")
+    own = another_authority(tmp_path)
+    given = {host: own.give(host, [host, lab.address(host)]) for host in ports}
+    try:
+        played = lab.play(RENEW, *limit, pki_own_directory=str(tmp_path))
+        assert played.ok, played.output
+        assert {host: shown(lab.address(host), port, own) for host, port in ports.items()} == given
+        again = lab.play(RENEW, *limit, pki_own_directory=str(tmp_path))
+        assert again.ok and again.unchanged, again.output
+    finally:
+        for host in ports:
+            # The host would go on with it, though others may have it.
+            lab.on(host, "rm", "-f", KEY)
+        restored = lab.play(RENEW, *limit)
+    assert restored.ok, restored.output
+    for host, port in ports.items():
+        assert shown(lab.address(host), port, authority_of(lab)) != given[host]
+    assert remote_libvirt(lab, node) == node
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("ended", "{host}.crt: It has ended, at 20"),
+        ("of another key", "{host}.crt: Its key is another one than that of {directory}/{host}.key."),
+        ("of another host", "{host}.crt: It is not for IP:{address}."),
+        ("of another CA", "Cannot complete chain"),
+    ],
+)
+def test_a_certificate_of_ones_own_that_is_wrong_is_refused(lab: Lab, tmp_path: Path, fault: str, message: str) -> None:
+    host, other = lab.hosts("external_haproxy")[0], lab.hosts("virtualization")[0]
+    names = [other, lab.address(other)] if fault == "of another host" else [host, lab.address(host)]
+    own = another_authority(tmp_path)
+    own.give(host, names, days=-1 if fault == "ended" else 30)
+    if fault == "of another key":
+        (tmp_path / f"{host}.key").write_text(private(ec.generate_private_key(ec.SECP256R1())))
+    if fault == "of another CA":
+        another_authority(tmp_path)
+
+    def what_is_there() -> tuple[str, int]:
+        return lab.on(host, "sha256sum", CERTIFICATE, KEY, CA), shown(lab.address(host), 443, authority_of(lab))
+
+    before = what_is_there()
+    try:
+        refused = lab.play(RENEW, "--limit", host, pki_own_directory=str(tmp_path))
+        expected = message.format(host=host, directory=tmp_path, address=lab.address(host))
+        assert not refused.ok and expected in " ".join(refused.output.split()), refused.output
+        assert what_is_there() == before
+    finally:
+        again = lab.play(RENEW, "--limit", host)
+    assert again.ok and again.unchanged, again.output
+
+
 def test_a_ca_that_ends_is_told_of_and_renewed(lab: Lab) -> None:
     refused = lab.play(RENEW, pki_renew_days=4000)
     assert not refused.ok and "pki_renew_ca=true" in refused.output, refused.output
@@ -142,5 +276,5 @@ def test_a_ca_that_ends_is_told_of_and_renewed(lab: Lab) -> None:
     after = x509.load_pem_x509_certificate(authority.read_bytes())
     assert after.public_key() == before.public_key() and after.serial_number != before.serial_number
     for host in lab.hosts("ceph_osd"):
-        lab.on(host, "openssl", "verify", "-CAfile", "/etc/ssl/certs/virtfleet-ca.crt", CERTIFICATE)
-        assert lab.on(host, "cat", "/etc/ssl/certs/virtfleet-ca.crt") == authority.read_text()
+        lab.on(host, "openssl", "verify", "-CAfile", CA, CERTIFICATE)
+        assert lab.on(host, "cat", CA) == authority.read_text()

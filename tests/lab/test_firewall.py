@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 OUTSIDE = "192.0.2.1"
 SERVER = "node-1"
 OTHER = "node-2"
+# Let in from everywhere, as docs/firewall.md says: on all hosts, and on outer proxies.
+OPEN, OPEN_ON_PROXIES = {22}, {80, 443}
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2, (sys.argv[3], 0))"
 # Ceph's monitor of a node, and a port that the table has nothing of.
 MONITOR, UNKNOWN = 3300, 4444
@@ -41,6 +43,42 @@ def reaches(lab: Lab, host: str, address: str, port: int, source: str = "0.0.0.0
     return done.strip() == "reached"
 
 
+# At once, as what is dropped is waited for.
+TRY = """
+import socket, sys
+from concurrent.futures import ThreadPoolExecutor
+
+def answers(place):
+    address, port = place.split(":")
+    try:
+        socket.create_connection((address, int(port)), 5, (sys.argv[1], 0)).close()
+    except OSError:
+        return False
+    return True
+
+places = sys.argv[2:]
+with ThreadPoolExecutor(len(places)) as pool:
+    print(*(place for place, answered in zip(places, pool.map(answers, places)) if answered))
+"""
+
+
+def that_answer(lab: Lab, host: str, places: list[str], source: str = "0.0.0.0") -> set[int]:
+    """The ports of places (ADDRESS:PORT) where a connection from a host is made."""
+    answered = lab.on(host, "python3", "-c", TRY, source, *places).split()
+    return {int(place.partition(":")[2]) for place in answered}
+
+
+def served(lab: Lab, host: str) -> list[str]:
+    """Where a host listens by TCP for others, as ADDRESS:PORT."""
+    places = set()
+    for line in lab.on(host, "ss", "-Hltn").splitlines():
+        address, _colon, port = line.split()[3].rpartition(":")
+        address = addresses(lab)[host] if address in ("*", "0.0.0.0", "[::]") else address.partition("%")[0]
+        places.add(f"{address}:{port}")
+    # Of IPv6 the lab's hosts have addresses that nobody routes.
+    return sorted(place for place in places if not place.startswith(("127.", "[")))
+
+
 @contextmanager
 def listening(lab: Lab, host: str, *ports: int) -> Iterator[None]:
     """Something on ports that may have nothing of their own."""
@@ -59,17 +97,37 @@ def listening(lab: Lab, host: str, *ports: int) -> Iterator[None]:
         lab.on(host, "systemctl", "stop", "listener")
 
 
-@pytest.fixture
-def outside(lab: Lab) -> Iterator[str]:
-    """An address of OTHER that is no host's, and that SERVER knows the way to."""
-    device = f"dev {lab.on(OTHER, 'ip', '-oneline', 'route', 'show', 'default').split()[4]}"
-    lab.on(OTHER, "sh", "-c", f"ip address add {OUTSIDE}/32 {device}")
-    lab.on(SERVER, "ip", "route", "add", OUTSIDE, "via", addresses(lab)[OTHER])
+@contextmanager
+def stranger(lab: Lab, host: str, server: str) -> Iterator[str]:
+    """An address of a host that is nobody's, and that the server knows the way to."""
+    device = f"dev {lab.on(host, 'ip', '-oneline', 'route', 'show', 'default').split()[4]}"
+    lab.on(host, "sh", "-c", f"ip address add {OUTSIDE}/32 {device}")
+    lab.on(server, "ip", "route", "add", OUTSIDE, "via", addresses(lab)[host])
     try:
         yield OUTSIDE
     finally:
-        lab.on(SERVER, "ip", "route", "del", OUTSIDE)
-        lab.on(OTHER, "sh", "-c", f"ip address del {OUTSIDE}/32 {device}")
+        lab.on(server, "ip", "route", "del", OUTSIDE)
+        lab.on(host, "sh", "-c", f"ip address del {OUTSIDE}/32 {device}")
+
+
+@pytest.fixture
+def outside(lab: Lab) -> Iterator[str]:
+    """An address of OTHER that SERVER knows the way to."""
+    with stranger(lab, OTHER, SERVER) as address:
+        yield address
+
+
+@contextmanager
+def routed(lab: Lab, host: str, server: str, places: list[str]) -> Iterator[None]:
+    """The way from a host to all addresses of another one, like that of its guests' network."""
+    inner = sorted({place.partition(":")[0] for place in places} - {addresses(lab)[server]})
+    try:
+        for address in inner:
+            lab.on(host, "ip", "route", "replace", address, "via", addresses(lab)[server])
+        yield
+    finally:
+        for address in inner:
+            lab.on(host, "ip", "route", "flush", address)
 
 
 @pytest.fixture
@@ -107,6 +165,18 @@ def test_hosts_are_let_in_and_others_are_not(lab: Lab, outside: str) -> None:
         assert not reaches(lab, OTHER, server, UNKNOWN)
     # SSH shows that the way from outside is there.
     assert reaches(lab, OTHER, server, 22, outside)
+
+
+def test_from_outside_nothing_answers_but_what_is_open_to_all(lab: Lab) -> None:
+    for server in addresses(lab):
+        host = OTHER if server != OTHER else SERVER
+        places = served(lab, server)
+        with stranger(lab, host, server) as source, routed(lab, host, server, places):
+            to_strangers, to_hosts = that_answer(lab, host, places, source), that_answer(lab, host, places)
+        print(f"{server}, of {len(places)}: {sorted(to_hosts)} answer hosts, {sorted(to_strangers)} strangers")
+        assert to_strangers == OPEN | (OPEN_ON_PROXIES if server in lab.hosts("external_haproxy") else set()), server
+        # Like the node exporter: what is silent to strangers does serve.
+        assert 9100 in to_hosts and len(to_hosts - to_strangers) >= 3, server
 
 
 def test_a_guest_reaches_no_service_of_hosts_though_its_node_does(lab: Lab, guest: tuple[str, ...]) -> None:

@@ -54,14 +54,18 @@ def told(lab: Lab) -> Iterator[None]:
 
 
 def test_every_host_of_every_job_answers(lab: Lab) -> None:
+    databases = lab.hosts("database")
+    clustered = databases if len(databases) > 1 else []
     groups = {
         "node": [*{host for group in ("manager", "ceph_osd", "virtualization") for host in lab.hosts(group)}],
         "libvirt": lab.hosts("virtualization"),
-        "postgresql": lab.hosts("database"),
-        "redis": lab.hosts("database"),
+        "postgresql": databases,
+        "redis": databases,
+        "patroni": clustered,
+        "etcd": clustered,
         # A manager that waits has nothing to tell, and does not answer on Debian 13.
         "ceph": [json.loads(lab.on("node-1", "ceph", "mgr", "dump", "--format", "json"))["active_name"]],
-        "haproxy": lab.hosts("external_haproxy"),
+        "haproxy": [*lab.hosts("internal_haproxy"), *lab.hosts("external_haproxy")],
         "prometheus": lab.hosts("monitoring"),
         "alertmanager": lab.hosts("monitoring"),
     }

@@ -30,13 +30,19 @@ STRANGER = "node-2"
 PROTECTED = "/prometheus/-/healthy"
 SITE = ["playbooks/site.yml", "--tags", "proxies,firewall"]
 
+# While this is there, the stand-in of a host says that AWX is not well, and does all else as before.
+ILL = "/run/awx-stand-in-ill"
 STAND_IN = """
-import http.server, json, socket
+import http.server, json, os, socket, sys
 
 class Api(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        path = self.path.partition("?")[0]
+        status = 200 if path in ("/api/", "/api/v2/me/", "/api/v2/ping/") else 404
+        if path == "/api/v2/ping/" and os.path.exists(sys.argv[1]):
+            status = 503
         body = json.dumps({"host": socket.gethostname(), "headers": self.headers.items()}).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -79,8 +85,7 @@ class Proxy:
         return received(connection)
 
     def secret(self, name: str) -> str:
-        secrets: dict[str, str] = yaml.safe_load((self.lab.inventory.parent / "group_vars/all/secrets.yml").read_text())
-        return secrets[name]
+        return str(self.lab.settings()[name])
 
     def hosts(self, requests: int = 20) -> set[str]:
         """Which hosts answer."""
@@ -131,7 +136,7 @@ def basic(password: str) -> str:
 
 
 def start(lab: Lab, host: str) -> None:
-    lab.on(host, "systemd-run", "--collect", "--unit", "awx-stand-in", "python3", "-c", STAND_IN)
+    lab.on(host, "systemd-run", "--collect", "--unit", "awx-stand-in", "python3", "-c", STAND_IN, ILL)
 
 
 def stop(lab: Lab, host: str) -> None:
@@ -140,11 +145,10 @@ def stop(lab: Lab, host: str) -> None:
 
 @pytest.fixture(scope="module")
 def proxy(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    hosts = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"]
     extra = tmp_path_factory.mktemp("proxies") / "awx.yml"
     groups = {"awx": BACKENDS, "internal_haproxy": [INNER]}
     extra.write_text(yaml.safe_dump({group: {"hosts": dict.fromkeys(members)} for group, members in groups.items()}))
-    made = Proxy(lab, hosts[PROXY]["ansible_host"], lab.inventory.parent / "pki" / "ca.crt", extra)
+    made = Proxy(lab, lab.address(PROXY), lab.inventory.parent / "pki" / "ca.crt", extra)
     try:
         for host in BACKENDS:
             start(lab, host)
@@ -196,11 +200,15 @@ def test_nobody_says_where_he_comes_from(proxy: Proxy) -> None:
     assert (told["x-forwarded-for"], told["x-forwarded-proto"]) == (own, "https")
 
 
-def test_monitoring_needs_the_login(proxy: Proxy) -> None:
+@pytest.mark.parametrize(
+    ("path", "said"), [(PROTECTED, "Prometheus Server is Healthy"), ("/alertmanager/api/v2/status", "versionInfo")]
+)
+def test_monitoring_needs_the_login(proxy: Proxy, path: str, said: str) -> None:
     password = proxy.secret("haproxy_password")
-    assert proxy.get(PROTECTED).status == 401
-    assert proxy.get(PROTECTED, Authorization=basic(password + "x")).status == 401
-    assert proxy.get(PROTECTED, Authorization=basic(password)).status == 200
+    for refused in (proxy.get(path), proxy.get(path, Authorization=basic(password + "x"))):
+        assert refused.status == 401 and said not in refused.body
+    inside = proxy.get(path, Authorization=basic(password))
+    assert inside.status == 200 and said in inside.body
 
 
 def test_cephs_dashboard_is_behind_the_login_and_its_own(proxy: Proxy) -> None:
@@ -233,9 +241,15 @@ def test_cephs_dashboard_is_behind_the_login_and_its_own(proxy: Proxy) -> None:
     until(is_there, "the dashboard of the next manager", 60)
 
 
-def test_cephs_dashboard_is_at_the_inner_proxy_by_tls(proxy: Proxy) -> None:
-    address = yaml.safe_load(proxy.lab.inventory.read_text())["all"]["hosts"][INNER]["ansible_host"]
-    assert "<title>Ceph</title>" in proxy.lab.on(PROXY, "python3", "-c", READ, f"https://{address}:8443/")
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("https://{}:8443/", "<title>Ceph</title>"), ("http://{}:9283/metrics", "\nceph_health_status ")],
+    ids=["dashboard by TLS", "metrics"],
+)
+def test_ceph_is_at_the_inner_proxy(proxy: Proxy, url: str, said: str) -> None:
+    read = ("python3", "-c", READ, url.format(proxy.lab.address(INNER)))
+    # The manager changed just now, which the inner proxy finds out by itself.
+    until(lambda: said in proxy.lab.on(PROXY, *read), said, 60)
 
 
 def test_who_guesses_passwords_is_stopped(proxy: Proxy) -> None:
@@ -258,6 +272,19 @@ def test_a_killed_backend_is_not_noticed(proxy: Proxy) -> None:
         assert proxy.hosts() == {second}
     finally:
         start(proxy.lab, first)
+    until(lambda: proxy.hosts() == set(BACKENDS), "both backends", 20)
+
+
+def test_a_backend_that_says_it_is_not_well_gets_no_requests(proxy: Proxy) -> None:
+    ill, well = BACKENDS
+    proxy.lab.on(ill, "touch", ILL)
+    try:
+        until(lambda: proxy.hosts() == {well}, "requests go to the other backend", 20)
+        answer = proxy.lab.on(ill, "python3", "-c", READ, "http://127.0.0.1:8052/api/v2/me/")
+        assert json.loads(answer)["host"] == ill
+        assert proxy.hosts(100) == {well}
+    finally:
+        proxy.lab.on(ill, "rm", "-f", ILL)
     until(lambda: proxy.hosts() == set(BACKENDS), "both backends", 20)
 
 
@@ -318,8 +345,7 @@ def test_a_proxy_in_front_of_its_own_databases_is_refused(proxy: Proxy, tmp_path
 
 
 def test_its_metrics_are_inside(proxy: Proxy) -> None:
-    fetch = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=20).read().decode())"
-    metrics = proxy.lab.on(PROXY, "python3", "-c", fetch, f"http://{proxy.address}:8404/metrics")
+    metrics = proxy.lab.on(PROXY, "python3", "-c", READ, f"http://{proxy.address}:8404/metrics")
     for host in BACKENDS:
         assert f'haproxy_server_status{{proxy="awx",server="{host}",state="UP"}} 1' in metrics
-    assert "awx" in proxy.lab.on(PROXY, "python3", "-c", fetch, f"http://{proxy.address}:8404/")
+    assert "awx" in proxy.lab.on(PROXY, "python3", "-c", READ, f"http://{proxy.address}:8404/")
