@@ -29,6 +29,8 @@ INNER = "node-3"
 STRANGER = "node-2"
 PROTECTED = "/prometheus/-/healthy"
 SITE = ["playbooks/site.yml", "--tags", "proxies,firewall"]
+# What a preflight wants of an inventory with AWX, which is not installed here.
+AWX = dict.fromkeys(("awx_kubeconfig", "awx_operator_manifest", "awx_operator_checksum"), "nobody reads it")
 
 STAND_IN = """
 import http.server, json, socket
@@ -143,7 +145,8 @@ def proxy(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]
     hosts = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"]
     extra = tmp_path_factory.mktemp("proxies") / "awx.yml"
     groups = {"awx": BACKENDS, "internal_haproxy": [INNER]}
-    extra.write_text(yaml.safe_dump({group: {"hosts": dict.fromkeys(members)} for group, members in groups.items()}))
+    more = {group: {"hosts": dict.fromkeys(members)} for group, members in groups.items()}
+    extra.write_text(yaml.safe_dump({"all": {"vars": AWX}} | more))
     made = Proxy(lab, hosts[PROXY]["ansible_host"], lab.inventory.parent / "pki" / "ca.crt", extra)
     try:
         for host in BACKENDS:
