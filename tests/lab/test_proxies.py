@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -30,7 +31,9 @@ STRANGER = "node-2"
 PROTECTED = "/prometheus/-/healthy"
 SITE = ["playbooks/site.yml", "--tags", "proxies,firewall"]
 # What a preflight wants of an inventory with AWX, which is not installed here.
-AWX = dict.fromkeys(("awx_kubeconfig", "awx_operator_manifest", "awx_operator_checksum"), "nobody reads it")
+AWX: dict[str, Any] = dict.fromkeys(
+    ("awx_kubeconfig", "awx_operator_manifest", "awx_operator_checksum"), "nobody reads it"
+)
 
 STAND_IN = """
 import http.server, json, socket
@@ -91,7 +94,7 @@ class Proxy:
         return {json.loads(answer.body)["host"] for answer in answers}
 
     def play(self, *arguments: str) -> Result:
-        return self.lab.play(*SITE, "-i", str(self.extra), *arguments)
+        return self.lab.play(*SITE, "-i", str(self.extra), *arguments, **AWX)
 
     def strange(self, requests: int, path: str, **headers: str) -> list[int]:
         """What a stranger's requests are answered."""
@@ -145,8 +148,7 @@ def proxy(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]
     hosts = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"]
     extra = tmp_path_factory.mktemp("proxies") / "awx.yml"
     groups = {"awx": BACKENDS, "internal_haproxy": [INNER]}
-    more = {group: {"hosts": dict.fromkeys(members)} for group, members in groups.items()}
-    extra.write_text(yaml.safe_dump({"all": {"vars": AWX}} | more))
+    extra.write_text(yaml.safe_dump({group: {"hosts": dict.fromkeys(members)} for group, members in groups.items()}))
     made = Proxy(lab, hosts[PROXY]["ansible_host"], lab.inventory.parent / "pki" / "ca.crt", extra)
     try:
         for host in BACKENDS:
