@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Contributors to virtfleet.cloud
 # shellcheck shell=bash
-# Sourced by ./up and ./down: options, messages, and what this machine needs to run the playbooks.
+# Sourced by ./up, ./down and ./test: options, messages, and what this machine needs to run the playbooks.
 
 set -euo pipefail
 

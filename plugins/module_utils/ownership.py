@@ -46,5 +46,5 @@ def refuse_elsewhere(name: str, owner: str | None, node: str) -> None:
         raise VirtfleetError(
             "in_use_elsewhere",
             f"VM {name} belongs to node {owner}, not to {node}",
-            "Run this on its node; a VM changes its node by migration or recovery only.",
+            "Run this on its node; a VM changes its node by migration only.",
         )

@@ -71,6 +71,8 @@ NEEDS = {
     "manager": (512, 1),
 }
 SYSTEM_MIB = 512
+# The part of site.yml that wants all monitors of the inventory.
+STORAGE_TAG = "ceph"
 
 
 def host_findings(
@@ -85,8 +87,7 @@ def host_findings(
         wanted: its variables.
     """
     if told.get("unreachable"):
-        hint = "Start it, or correct ansible_host and the key. The others go on without it; run again when it is back."
-        return [Finding(host, WARNING, "reach", f"cannot be reached: {_short(told)}", hint)]
+        return [_away(host, groups, told, wanted)]
     if "host" not in told:
         hint = "It needs python3 (apt-get install python3), and a user who is root or becomes it."
         return [Finding(host, ERROR, "python", f"cannot be asked: {_short(told)}", hint)]
@@ -99,6 +100,24 @@ def host_findings(
         *_listeners(host, groups, seen),
         *_network(host, groups, seen, wanted),
     ]
+
+
+def _away(host: str, groups: Collection[str], told: Mapping[str, Any], wanted: Mapping[str, Any]) -> Finding:
+    said = f"cannot be reached: {_short(told)}"
+    if "ceph_mon" in groups and _does_storage(wanted):
+        hint = (
+            "Ceph's part needs all monitors: start it, correct ansible_host and the key, take it out of group ceph_mon,"
+            f" or run the rest by --skip-tags {STORAGE_TAG}."
+        )
+        return Finding(host, ERROR, "reach", said, hint)
+    hint = "Start it, or correct ansible_host and the key. The others go on without it; run again when it is back."
+    return Finding(host, WARNING, "reach", said, hint)
+
+
+def _does_storage(wanted: Mapping[str, Any]) -> bool:
+    """Whether this run comes to Ceph's part, by the tags that Ansible tells of it."""
+    run, skipped = wanted.get("ansible_run_tags") or ["all"], wanted.get("ansible_skip_tags") or []
+    return ("all" in run or STORAGE_TAG in run) and STORAGE_TAG not in skipped
 
 
 def _short(told: Mapping[str, Any]) -> str:

@@ -18,17 +18,30 @@ OTHER_GROUPS = {"all", "ungrouped"}
 REGISTRY = ("registry_host", "registry_ca_file", "registry_password", "registry_reader_password")
 # Variables without which a group cannot be deployed.
 REQUIRED = {
-    "database": (*REGISTRY, "registry_redis_host", "registry_redis_password"),
+    "database": (*REGISTRY, "registry_redis_host", "registry_redis_password", "postgresql_exporter_password",
+                 "redis_exporter_password"),
     "virtualization": REGISTRY,
     "manager": REGISTRY,
     "ceph_mon": ("ceph_public_network",),
     "external_haproxy": ("haproxy_password",),
     "monitoring": ("grafana_admin_password",),
-    "awx": ("awx_admin_password", "awx_secret_key"),
-}
+    "awx": ("awx_admin_password", "awx_secret_key", "awx_operator_manifest", "awx_operator_checksum"),
+}  # fmt: skip
 # Several databases are a cluster, which has passwords of its own.
 CLUSTER = ("postgresql_superuser_password", "postgresql_replication_password", "redis_replication_password",
            "redis_sentinel_password")  # fmt: skip
+STORAGE = ("ceph_mon", "ceph_mgr", "ceph_osd", "virtualization")
+PROXIES = ("internal_haproxy", "external_haproxy")
+# Where AWX is not brought onto a Kubernetes that is there.
+KUBERNETES = ("awx_k3s_url", "awx_k3s_checksum")
+# What a role's own variable may say in their place.
+INSTEAD = {
+    ("database", "postgresql_exporter_password"): "exporters_postgresql_password",
+    ("database", "redis_exporter_password"): "exporters_redis_password",
+    ("internal_haproxy", "redis_exporter_password"): "haproxy_redis_password",
+    ("internal_haproxy", "keepalived_password"): "haproxy_shared_password",
+    ("external_haproxy", "keepalived_password"): "haproxy_shared_password",
+}
 SECRET_ENDINGS = ("_password", "_key")
 SIMILAR = 0.8
 
@@ -118,17 +131,32 @@ def _sizes(groups: Groups, variables: Variables) -> Iterator[Finding]:
 
 def _required(groups: Groups, variables: Variables) -> Iterator[Finding]:
     missing: dict[str, set[str]] = defaultdict(set)
-    for group, names in REQUIRED.items():
-        hosts = _members(groups, group)
-        more = CLUSTER if group == "database" and len(hosts) > 1 else ()
-        for host in hosts:
-            for name in (*names, *more):
-                if not variables[host].get(name):
+    is_cluster = len(_members(groups, "database")) > 1
+    for group in GROUPS:
+        for host in _members(groups, group):
+            mine = variables[host]
+            for name in _needed(group, mine, is_cluster):
+                if not mine.get(name) and not mine.get(INSTEAD.get((group, name), name)):
                     missing[name].add(group)
     for name, where in sorted(missing.items()):
         secret = name.endswith(SECRET_ENDINGS)
         hint = "Run make_secrets.yml, or bring your own." if secret else "Set it in group_vars/all."
         yield Finding(INVENTORY, ERROR, "variables", f"{name} is not set, needed by {', '.join(sorted(where))}", hint)
+
+
+def _needed(group: str, mine: Mapping[str, Any], is_cluster: bool) -> Iterator[str]:
+    """The variables that a host needs for one of its groups."""
+    yield from REQUIRED.get(group, ())
+    if group == "database" and is_cluster:
+        yield from CLUSTER
+    if group == "internal_haproxy" and is_cluster:
+        yield "redis_exporter_password"
+    if group in PROXIES and mine.get("haproxy_shared_address"):
+        yield "keepalived_password"
+    if group in STORAGE and "dashboard" in (mine.get("ceph_mgr_modules") or []) and not mine.get("ceph_external"):
+        yield "ceph_dashboard_password"
+    if group == "awx" and not mine.get("awx_kubeconfig"):
+        yield from KUBERNETES
 
 
 def _registry(groups: Groups, variables: Variables) -> Iterator[Finding]:

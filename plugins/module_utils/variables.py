@@ -27,9 +27,6 @@ from .field_reader import shown
 
 Variable = Mapping[str, Any]
 
-# label, count and size are read as such together with the whole request, so that all that is wrong is said at once.
-TYPES = ("str", "label", "int", "count", "size", "float", "bool", "list", "dict", "yaml", "path")
-
 # Settings that every play may be given: Ansible's, AWX's, and those of the inventory and the roles.
 SETTING_PREFIXES = (
     "ansible_", "awx_", "tower_", "registry_", "vm_", "lab_", "ceph_", "libvirt_", "postgresql_", "redis_", "__",
@@ -83,6 +80,7 @@ def _unknown(name: str, known: Collection[str]) -> str:
 
 def _misfit(variable: Variable, value: Any) -> str | None:
     """Why the variable cannot have this value, or None."""
+    # label, count and size are read as such together with the whole request, so that all that is wrong is said at once.
     kind = variable.get("type", "str")
     if "choices" in variable:
         return None if value in variable["choices"] else f"is none of {', '.join(variable['choices'])}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: files
 short_description: Write several text files at once
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Writes files with their owner, group and mode, all of them by one run on the host.
   - M(ansible.builtin.template) and M(ansible.builtin.copy) start two modules and three shells for each file, also where
@@ -27,7 +27,7 @@ attributes:
     description: Changes nothing.
   diff_mode:
     support: full
-    description: Shows each file before and after. Keep secrets to yourself with C(no_log).
+    description: Shows each file before and after. Set C(no_log) where a text holds a secret.
 options:
   files:
     description: The files, in the order in which they are written.

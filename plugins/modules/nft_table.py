@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: nft_table
 short_description: Keep one table of nftables, without locking anybody out
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Loads the rules of one table of family C(inet) and keeps them in a file for the next boot.
   - All other tables are left alone.

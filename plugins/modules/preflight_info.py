@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: preflight_info
 short_description: Read what decides whether a host can be deployed
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Reads distribution, clock, memory, room, devices, ports and addresses of a host on which nothing is installed yet.
   - The filter P(virtfleet.cloud.preflight_findings#filter) judges it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: virt_rbd_migration
 short_description: Move a VM whose disks are on Ceph RBD from this node to another
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Runs on the node that the VM is on. A VM that runs goes on running, one that is suspended stays suspended, and of
     one that is stopped only the definition moves.

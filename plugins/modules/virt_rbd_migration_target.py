@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: virt_rbd_migration_target
 short_description: Say what decides whether a VM can move to this node
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Runs on the node that a VM is to move to, before M(virtfleet.cloud.virt_rbd_migration) runs on its source.
   - Finds out whether libvirt answers, has the Ceph secret and no other domain of this name, whether the VM's volume can

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import CODES
-from ansible_collections.virtfleet.cloud.plugins.module_utils.variables import TYPES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,7 +35,9 @@ def test_every_playbook_is_in_the_readme() -> None:
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 # They act on hosts, and on AWX, by their inventory and roles, whose variables the roles describe.
 FOR_HOSTS = {"site", "preflight", "make_secrets", "renew_certificates", "configure_awx", "lab_up", "lab_down"}
+# As plugins/module_utils/variables.py describes them.
 KEYS = {"type", "required", "default", "choices", "description", "min", "max", "unit", "secret"}
+TYPES = {"str", "label", "int", "count", "size", "float", "bool", "list", "dict", "yaml", "path"}
 FOR_USERS = [path for path in PLAYBOOKS if path.stem not in FOR_HOSTS]
 
 
@@ -55,17 +56,7 @@ def test_every_playbook_says_what_it_does_and_shows_how(playbook: Path) -> None:
 def test_every_variable_of_a_user_playbook_is_described_and_read(playbook: Path) -> None:
     variables = first_play(playbook)["vars"]["__variables"]
     for name, variable in variables.items():
-        assert set(variable) <= {
-            "type",
-            "required",
-            "default",
-            "choices",
-            "description",
-            "min",
-            "max",
-            "unit",
-            "secret",
-        }, name
+        assert set(variable) <= KEYS, name
         assert variable.get("type", "str") in TYPES, name
         assert variable["description"].endswith("."), name
     included = " ".join(path.read_text() for path in (ROOT / "playbooks" / "tasks").glob("*.yml"))
@@ -81,3 +72,14 @@ def test_every_tag_of_site_is_in_the_guide() -> None:
     tags = {tag for part in tagged for tag in part.get("tags", [])} - {"always"}
     guide = (ROOT / "docs" / "deploy.md").read_text()
     assert [tag for tag in sorted(tags) if f"| `{tag}` |" not in guide] == []
+
+
+def test_the_document_has_every_test_on_the_lab_and_says_which_are_left_out() -> None:
+    files = {path.name: path.read_text() for path in (ROOT / "tests" / "lab").glob("test_*.py")}
+    text = (ROOT / "docs" / "tests.md").read_text()
+    assert set(re.findall(r"^\| `(test_\w+\.py)` \|", text, re.MULTILINE)) == set(files)
+    left_out = re.search(r"marked slow: all of (.+?), and some tests of (.+?`)\. ", text, re.DOTALL)
+    assert left_out
+    whole, partly = (set(re.findall(r"`(test_\w+\.py)`", names)) for names in left_out.groups())
+    assert whole == {name for name, source in files.items() if "\npytestmark = pytest.mark.slow" in source}
+    assert partly == {name for name, source in files.items() if "\n@pytest.mark.slow" in source}

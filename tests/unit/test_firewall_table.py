@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,14 @@ def test_every_port_of_the_preflight_is_let_in_on_its_group() -> None:
         assert serving, entry
 
 
-def test_the_document_shows_every_service() -> None:
+def named(cell: str) -> set[str]:
+    return set(re.findall(r"[a-z_]+", cell)) & {*GROUPS, "all"}
+
+
+def test_the_document_shows_every_service_and_who_is_let_in() -> None:
     text = (ROOT / "docs" / "firewall.md").read_text()
-    assert [service["name"] for service in SERVICES if f"| `{service['name']}` |" not in text] == []
+    rows = re.findall(r"^\| `([a-z-]+)` \| .+ \| (.+) \| (.+) \|$", text, re.MULTILINE)
+    assert [row[0] for row in rows] == [service["name"] for service in SERVICES]
+    for (_name, serving, let_in), service in zip(rows, SERVICES, strict=True):
+        assert named(serving) == set(groups_of(service, "to")), service
+        assert let_in == "the same" or named(let_in) == set(groups_of(service, "from")), service

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.virtfleet.cloud.plugins.module_utils.preflight_finding import GROUPS
-from ansible_collections.virtfleet.cloud.plugins.module_utils.preflight_inventory import CLUSTER, REQUIRED
+from ansible_collections.virtfleet.cloud.plugins.module_utils.preflight_inventory import KUBERNETES, REQUIRED
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "inventories").glob("example*"))
@@ -42,8 +42,14 @@ def read(example: Path) -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]
 
 
 def secrets() -> dict[str, str]:
-    named = {name for names in (*REQUIRED.values(), CLUSTER) for name in names}
-    return dict.fromkeys(sorted(filter(SECRET.search, named)), "made by make_secrets.yml")
+    made = yaml.safe_load((ROOT / "roles" / "secrets" / "defaults" / "main.yml").read_text())["secrets_names"]
+    return dict.fromkeys(made, "made by make_secrets.yml")
+
+
+def chosen(example: Path) -> dict[str, str]:
+    """What each user chooses for themselves, which an example can only name."""
+    names = re.findall(r"^# (awx_\w+):", (example / "group_vars" / "all" / "main.yml").read_text(), re.MULTILINE)
+    return dict.fromkeys(names, "chosen")
 
 
 def test_these_are_there() -> None:
@@ -65,9 +71,16 @@ def test_no_secret_is_in_it(example: Path) -> None:
 @each_example
 def test_a_preflight_finds_no_mistake(example: Path) -> None:
     findings = "{{ groups | virtfleet.cloud.preflight_findings(hostvars, [], '') }}"
-    arguments = ["-i", str(example), "-m", "ansible.builtin.debug", "-e", json.dumps(secrets())]
+    arguments = ["-i", str(example), "-m", "ansible.builtin.debug", "-e", json.dumps(secrets() | chosen(example))]
     told = ansible("ansible", "localhost", *arguments, "-a", f"msg={findings}")
     assert re.search(r"msg: \[\]$", told, re.MULTILINE), told
+
+
+@each_example
+def test_what_awx_needs_is_named_where_there_is_one(example: Path) -> None:
+    groups, _variables = read(example)
+    needed = {name for name in (*REQUIRED["awx"], *KUBERNETES) if not SECRET.search(name)}
+    assert set(chosen(example)) == (needed if groups["awx"] else set())
 
 
 def plays() -> list[dict[str, Any]]:

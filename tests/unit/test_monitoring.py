@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jinja2.nativetypes import NativeEnvironment
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "roles" / "prometheus"
@@ -90,6 +91,20 @@ def test_a_job_asks_at_the_port_that_the_role_opens() -> None:
     defaults = read(ROOT / "roles" / "exporters" / "defaults" / "main.yml") | read(PROMETHEUS / "defaults" / "main.yml")
     ports = {job["variable"]: job["port"] for job in jobs.values() if job.get("variable", "awx_port") != "awx_port"}
     assert ports == {name: value for name, value in defaults.items() if name.endswith("_port")}
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 5])
+def test_etcd_is_asked_on_the_hosts_that_its_role_has_it_on(count: int) -> None:
+    environment = NativeEnvironment()
+    environment.filters["ternary"] = lambda value, yes, no: yes if value else no
+    known: dict[str, Any] = {"groups": {"database": ["a", "b", "c", "d", "e"][:count]}}
+    mine = read(PROMETHEUS / "vars" / "main.yml")
+    for name in ("__prometheus_databases", "__prometheus_replicated", "__prometheus_etcd"):
+        known[name] = environment.from_string(mine[name]).render(known)
+    members = read(ROOT / "roles" / "etcd" / "defaults" / "main.yml")["etcd_hosts"]
+    assert known["__prometheus_etcd"] == environment.from_string(members).render(known)
+    (job,) = (job for job in mine["__prometheus_jobs"] if job["name"] == "etcd")
+    assert job["hosts"] == "{{ __prometheus_etcd }}"
 
 
 def test_alerts_ask_for_jobs_that_there_are() -> None:

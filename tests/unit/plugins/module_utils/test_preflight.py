@@ -102,8 +102,27 @@ def test_an_osd_of_a_host_with_ceph_is_ours() -> None:
 
 def test_a_host_that_is_away_does_not_stop_the_others() -> None:
     message = "Data could not be sent. Make sure this host can be reached over ssh: ssh: No route to host"
-    (found,) = host_findings("node-1", [], {"unreachable": True, "msg": message}, {})
+    (found,) = host_findings("node-1", ["ceph_osd"], {"unreachable": True, "msg": message}, {})
     assert (found.level, found.finding) == (WARNING, "cannot be reached: ssh: No route to host")
+
+
+@pytest.mark.parametrize(
+    ("run", "skipped", "level"),
+    [
+        (["all"], [], ERROR),
+        (["ceph"], [], ERROR),
+        (["all"], ["image"], ERROR),
+        (["all"], ["ceph"], WARNING),
+        (["registry", "proxies"], [], WARNING),
+    ],
+)
+def test_a_monitor_that_is_away_stops_a_run_that_comes_to_storage(
+    run: list[str], skipped: list[str], level: str
+) -> None:
+    tags = {"ansible_run_tags": run, "ansible_skip_tags": skipped}
+    (found,) = host_findings("node-1", ["ceph_mon"], {"unreachable": True, "msg": "x"}, tags)
+    assert (found.level, found.check) == (level, "reach")
+    assert ("--skip-tags ceph" in found.hint) is (level == ERROR)
 
 
 def test_a_host_without_python_is_an_error() -> None:
@@ -114,7 +133,8 @@ def test_a_host_without_python_is_an_error() -> None:
 SECRETS = dict.fromkeys(
     ("registry_password", "registry_reader_password", "registry_redis_password", "haproxy_password",
      "grafana_admin_password", "postgresql_superuser_password", "postgresql_replication_password",
-     "redis_replication_password", "redis_sentinel_password"), "x"
+     "postgresql_exporter_password", "redis_exporter_password", "redis_replication_password",
+     "redis_sentinel_password"), "x"
 )  # fmt: skip
 
 
@@ -148,6 +168,24 @@ def test_a_good_inventory_has_no_findings() -> None:
         ({"ungrouped": ["z"]}, {}, WARNING, "in no group"),
         ({}, {"registry_password": ""}, ERROR, "registry_password is not set"),
         ({"external_haproxy": ["a"]}, {"haproxy_password": ""}, ERROR, "haproxy_password is not set"),
+        (
+            {},
+            {"postgresql_exporter_password": ""},
+            ERROR,
+            "postgresql_exporter_password is not set, needed by database",
+        ),
+        ({}, {"redis_exporter_password": ""}, ERROR, "redis_exporter_password is not set, needed by database"),
+        ({}, {"ceph_mgr_modules": ["dashboard"]}, ERROR, "ceph_dashboard_password is not set"),
+        (
+            {"external_haproxy": ["d"]},
+            {"haproxy_shared_address": "10.0.0.9"},
+            ERROR,
+            "keepalived_password is not set, needed by external_haproxy Run make_secrets.yml",
+        ),
+        ({"awx": ["d"]}, {}, ERROR, "awx_k3s_url is not set, needed by awx Set it"),
+        ({"awx": ["d"]}, {}, ERROR, "awx_k3s_checksum is not set"),
+        ({"awx": ["d"]}, {}, ERROR, "awx_operator_manifest is not set"),
+        ({"awx": ["d"]}, {"awx_kubeconfig": "config"}, ERROR, "awx_operator_checksum is not set"),
         ({}, {"registry_redis_host": "10.0.0.2"}, ERROR, "registry_redis_host is 10.0.0.2"),
         ({}, {"ceph_public_network": "10.0.0.1/24"}, ERROR, "no network"),
         ({}, {"firewall_management_network": ["10.0.0.0/31"]}, ERROR, "not in firewall_management_network"),
@@ -159,14 +197,39 @@ def test_each_mistake_is_found(groups: dict[str, list[str]], variables: dict[str
     assert any(one.level == level and words in f"{one.finding} {one.hint}" for one in found), found
 
 
+AWX = dict.fromkeys(("awx_admin_password", "awx_secret_key", "awx_operator_manifest", "awx_operator_checksum"), "x")
+
+
+@pytest.mark.parametrize(
+    ("groups", "variables"),
+    [
+        ({}, {"ceph_mgr_modules": ["prometheus"]}),
+        ({}, {"ceph_mgr_modules": ["dashboard"], "ceph_dashboard_password": "x"}),
+        ({}, {"postgresql_exporter_password": "", "exporters_postgresql_password": "x"}),
+        ({"external_haproxy": ["d"]}, {"haproxy_shared_address": "10.0.0.9", "haproxy_shared_password": "x"}),
+        ({"awx": ["d"]}, {"awx_kubeconfig": "config", **AWX}),
+        ({"awx": ["d"]}, {"awx_k3s_url": "x", "awx_k3s_checksum": "x", **AWX}),
+    ],
+)
+def test_what_is_not_needed_is_not_asked_for(groups: dict[str, list[str]], variables: dict[str, Any]) -> None:
+    assert inventory(GOOD | groups, **variables) == []
+
+
+def test_a_proxy_asks_several_databases_with_a_password() -> None:
+    cluster = GOOD | {"database": ["a", "b", "c"], "internal_haproxy": ["d"]}
+    place = {"registry_host": "10.0.0.4", "registry_redis_host": "10.0.0.4"}
+    (found,) = inventory(cluster, redis_exporter_password="", exporters_redis_password="x", **place)
+    assert found.finding == "redis_exporter_password is not set, needed by internal_haproxy"
+
+
 def test_with_several_databases_the_registry_is_the_proxy() -> None:
     cluster = GOOD | {"database": ["a", "b", "c"], "internal_haproxy": ["d"]}
     assert [one.finding.split(",")[0] for one in inventory(cluster)] == [
         "registry_host is 10.0.0.1", "registry_redis_host is 10.0.0.1"
     ]  # fmt: skip
     assert inventory(cluster, registry_host="10.0.0.4", registry_redis_host="10.0.0.4") == []
-    shared = {"registry_host": "10.0.0.9", "registry_redis_host": "10.0.0.9", "haproxy_shared_address": "10.0.0.9"}
-    assert inventory(cluster, **shared) == []
+    shared = dict.fromkeys(("registry_host", "registry_redis_host", "haproxy_shared_address"), "10.0.0.9")
+    assert inventory(cluster, keepalived_password="x", **shared) == []
 
 
 def test_a_name_stands_for_one_machine() -> None:
