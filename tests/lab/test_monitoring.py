@@ -108,9 +108,11 @@ def test_nothing_listens_on_all_addresses(lab: Lab) -> None:
 def test_a_configuration_that_prometheus_refuses_does_not_land(lab: Lab) -> None:
     host = lab.hosts("monitoring")[0]
     before = lab.on(host, "cat", "/etc/prometheus/prometheus.yml")
-    wrong = [{"job_name": "mine", "no_such_setting": 1}]
-    result = lab.play("playbooks/site.yml", "--tags", "monitoring", prometheus_scrape_configs=wrong)
+    wrong = [{"job_name": "mine", "no_such_setting": 1, "basic_auth": {"username": "a", "password": "planted-secret"}}]
+    result = lab.play("playbooks/site.yml", "--tags", "monitoring", "--diff", prometheus_scrape_configs=wrong)
     assert not result.ok
+    assert "field no_such_setting not found" in " ".join(result.output.split()), result.output
+    assert "planted-secret" not in result.output
     assert lab.on(host, "cat", "/etc/prometheus/prometheus.yml") == before
     assert query(lab, 'prometheus_config_last_reload_successful{job="prometheus"}')[0]["value"][1] == "1"
 
