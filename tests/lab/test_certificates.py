@@ -278,3 +278,5 @@ def test_a_ca_that_ends_is_told_of_and_renewed(lab: Lab) -> None:
     for host in lab.hosts("ceph_osd"):
         lab.on(host, "openssl", "verify", "-CAfile", CA, CERTIFICATE)
         assert lab.on(host, "cat", CA) == authority.read_text()
+    for host in lab.hosts("manager"):
+        assert lab.on(host, "cat", "/etc/virtfleet/manager/registry.crt") == authority.read_text()

@@ -243,6 +243,21 @@ def test_another_host_changes_nothing_on_those_that_are_there(lab: Lab, tmp_path
     assert not firewall(lab, *limits, firewall_management_network=[]).unchanged
 
 
+def test_ssh_settings_that_keep_the_controller_out_go_away_by_themselves(lab: Lab) -> None:
+    """As with --ask-pass, which no key stands behind."""
+    nobody = "/etc/ssh/sshd_config.d/05-nobody.conf"
+    lab.on(OTHER, "sh", "-c", f"echo 'AuthorizedKeysFile none' > {nobody}")
+    try:
+        tried = firewall(lab, "--limit", OTHER, firewall_ssh_hardening=True, firewall_rollback_seconds=8)
+        assert not tried.ok and "ping module test" in " ".join(tried.output.split()), tried.output
+        assert "10-virtfleet.conf" not in lab.on(OTHER, "ls", "/etc/ssh/sshd_config.d")
+    finally:
+        lab.on(OTHER, "rm", nobody)
+        lab.on(OTHER, "systemctl", "reload", "ssh")
+    again = firewall(lab, "--limit", OTHER)
+    assert again.ok and again.unchanged, again.output
+
+
 def test_ssh_takes_keys_only_when_that_is_wanted(lab: Lab) -> None:
     try:
         hardened = firewall(lab, "--limit", OTHER, firewall_ssh_hardening=True)

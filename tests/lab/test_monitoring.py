@@ -109,12 +109,29 @@ def test_nothing_listens_on_all_addresses(lab: Lab) -> None:
         assert [socket for socket in ours if socket.startswith(("0.0.0.0", "*", "[::]"))] == []
 
 
+def test_what_listens_on_an_address_waits_for_the_network(lab: Lab) -> None:
+    databases = lab.hosts("database")
+    groups = {
+        "ceph_osd": ["prometheus-node-exporter"],
+        "virtualization": ["prometheus-libvirt-exporter"],
+        "database": ["prometheus-postgres-exporter", "prometheus-redis-exporter", "redis-server"]
+        + (["patroni", "redis-sentinel", "etcd"] if len(databases) > 1 else ["postgresql@*"]),
+        "monitoring": ["prometheus", "prometheus-alertmanager"],
+        "external_haproxy": ["haproxy"],
+    }
+    for host, unit in {(host, unit) for group, units in groups.items() for host in lab.hosts(group) for unit in units}:
+        told = lab.on(host, "systemctl", "show", "--property=After,Wants", f"{unit}.service")
+        assert told.count("network-online.target") == 2, (host, unit, told)
+
+
 def test_a_configuration_that_prometheus_refuses_does_not_land(lab: Lab) -> None:
     host = lab.hosts("monitoring")[0]
     before = lab.on(host, "cat", "/etc/prometheus/prometheus.yml")
-    wrong = [{"job_name": "mine", "no_such_setting": 1}]
-    result = lab.play("playbooks/site.yml", "--tags", "monitoring", prometheus_scrape_configs=wrong)
+    wrong = [{"job_name": "mine", "no_such_setting": 1, "basic_auth": {"username": "a", "password": "planted-secret"}}]
+    result = lab.play("playbooks/site.yml", "--tags", "monitoring", "--diff", prometheus_scrape_configs=wrong)
     assert not result.ok
+    assert "field no_such_setting not found" in " ".join(result.output.split()), result.output
+    assert "planted-secret" not in result.output
     assert lab.on(host, "cat", "/etc/prometheus/prometheus.yml") == before
     assert query(lab, 'prometheus_config_last_reload_successful{job="prometheus"}')[0]["value"][1] == "1"
 

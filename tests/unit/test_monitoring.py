@@ -87,10 +87,26 @@ def test_alerts_begin_at_limits_that_there_are() -> None:
 
 
 def test_a_job_asks_at_the_port_that_the_role_opens() -> None:
-    jobs = {job["name"]: job for job in read(PROMETHEUS / "vars" / "main.yml")["__prometheus_jobs"]}
-    defaults = read(ROOT / "roles" / "exporters" / "defaults" / "main.yml") | read(PROMETHEUS / "defaults" / "main.yml")
-    ports = {job["variable"]: job["port"] for job in jobs.values() if job.get("variable", "awx_port") != "awx_port"}
-    assert ports == {name: value for name, value in defaults.items() if name.endswith("_port")}
+    ports = {job["name"]: job["port"] for job in read(PROMETHEUS / "vars" / "main.yml")["__prometheus_jobs"]}
+    listen = re.compile(r"--web\.listen-address={{ (?:exporters|prometheus)_address }}:(\d+)")
+    opened = {name: listen.findall(text) for name, text in services()}
+    assert opened == {name: [str(ports[name])] for name in opened}
+
+
+def services() -> Iterator[tuple[str, str]]:
+    """How what a job asks is started."""
+    own = read(PROMETHEUS / "vars" / "main.yml")["__prometheus_services"]
+    yield from {"prometheus": own["prometheus"], "alertmanager": own["prometheus-alertmanager"]}.items()
+    for template in (ROOT / "roles" / "exporters" / "templates").glob("*.j2"):
+        if template.stem != "network.conf":
+            yield {"postgres": "postgresql"}.get(template.stem, template.stem), template.read_text()
+
+
+def test_the_firewall_lets_monitoring_hosts_to_the_port_of_every_job() -> None:
+    table = read(ROOT / "roles" / "firewall" / "vars" / "main.yml")["__firewall_services"]
+    let_in = {port for service in table if "monitoring" in service.get("from", []) for port in service["tcp"]}
+    jobs = read(PROMETHEUS / "vars" / "main.yml")["__prometheus_jobs"]
+    assert [job["name"] for job in jobs if "variable" not in job and job["port"] not in let_in] == []
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 5])
