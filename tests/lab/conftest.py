@@ -193,14 +193,16 @@ class Result:
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 3 * MINUTE, pause: float = 0.5) -> float:
-    """The seconds until it was so; a command that fails meanwhile is no answer."""
-    begin = time.monotonic()
+    """The seconds until it was so; what is asserted meanwhile, like that a command works, is told if it never is."""
+    begin, told = time.monotonic(), ""
     while time.monotonic() - begin < seconds:
-        with suppress(AssertionError):
+        try:
             if condition():
                 return time.monotonic() - begin
+        except AssertionError as error:
+            told = f": {error}"
         time.sleep(pause)
-    raise AssertionError(f"{what}: not within {seconds} s")
+    raise AssertionError(f"{what}: not within {seconds} s{told}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -39,8 +39,12 @@ def run(*command: str, timeout: int = MINUTE) -> str:
 
 def is_healthy(lab: Lab) -> bool:
     status = lab.ceph("status")
-    clean = all(state["state_name"] == "active+clean" for state in status["pgmap"]["pgs_by_state"])
-    return clean and set(status["health"]["checks"]) <= EXPECTED_WARNINGS
+    checks = set(status["health"]["checks"]) - EXPECTED_WARNINGS
+    states = {state["state_name"] for state in status["pgmap"]["pgs_by_state"]}
+    # A group that is being scrubbed is clean as well.
+    unclean = {state for state in states if not state.startswith("active+clean")}
+    assert not checks | unclean, checks | unclean
+    return True
 
 
 def site(lab: Lab, *arguments: str, **variables: Any) -> Result:
@@ -205,8 +209,8 @@ def test_pool_and_client_follow_the_settings(lab: Lab) -> None:
     """As after a change of the monitors, or of the pool: what is there says something else."""
     pool = lab.on("node-1", "virsh", "pool-dumpxml", "storagepool")
     fewer = re.sub(r"<(uuid|capacity|allocation|available).*", "", pool.replace(host_line(pool), "", 1))
-    for command in ("pool-destroy", "pool-undefine"):
-        lab.on("node-1", "virsh", command, "storagepool")
+    # libvirtd that was restarted meanwhile does not run it.
+    lab.on("node-1", "sh", "-c", "virsh pool-destroy storagepool; virsh pool-undefine storagepool")
     lab.on("node-1", "virsh", "pool-define", "/dev/stdin", stdin=fewer)
     lab.on("node-1", "ceph", "auth", "caps", "client.libvirt", "mon", "profile rbd")
     assert host_line(pool) not in lab.on("node-1", "virsh", "pool-dumpxml", "storagepool")
