@@ -40,6 +40,7 @@ def report(module: AnsibleModule, devices: Iterable[str], ports: Iterable[int], 
         "machine_id": _read("/etc/machine-id").strip(),
         "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MIB,
         "addresses": _addresses(module),
+        "default_address": _default_address(module),
         "free_gib": {path: _free_gib(path) for path in paths},
         "devices": {device: _device(module, device) for device in devices},
         "listeners": _listeners(set(ports)),
@@ -78,6 +79,13 @@ def _resolves(name: str) -> bool:
 def _addresses(module: AnsibleModule) -> list[str]:
     code, out, _error = module.run_command(["ip", "-oneline", "address", "show", "scope", "global"])
     return re.findall(r"inet6? ([0-9a-f.:]+)/", out) if code == 0 else []
+
+
+def _default_address(module: AnsibleModule) -> str:
+    """What Ansible's fact default_ipv4 has: the source address of what goes by the default route."""
+    code, out, _error = module.run_command(["ip", "-4", "-oneline", "route", "get", "192.0.2.1"])
+    found = re.search(r" src ([0-9.]+)", out) if code == 0 else None
+    return found[1] if found else ""
 
 
 def _free_gib(path: str) -> float:

@@ -214,13 +214,20 @@ def _listeners(host: str, groups: Collection[str], seen: Mapping[str, Any]) -> I
 def _network(
     host: str, groups: Collection[str], seen: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    network = wanted.get("ceph_public_network")
+    network = str(wanted.get("ceph_public_network") or "")
     storage = {"ceph_mon", "ceph_mgr", "ceph_osd"} & set(groups)
-    if storage and network and not _is_in(seen["addresses"], str(network)):
+    if not storage or not network:
+        return
+    there = [address for address in seen["addresses"] if _is_in([address], network)]
+    monitor = wanted.get("ceph_mon_address") or seen["default_address"]
+    if not there:
         yield Finding(
             host, ERROR, "network", f"has no address in ceph_public_network {network}",
             "Correct ceph_public_network, or give the host an address there.",
         )  # fmt: skip
+    elif "ceph_mon" in groups and monitor not in there:
+        said = f"would have its monitor at {monitor or 'no address'}, not in ceph_public_network {network}"
+        yield Finding(host, ERROR, "network", said, f"Set ceph_mon_address of the host to {' or '.join(there)}.")
 
 
 def _is_in(addresses: Collection[str], network: str) -> bool:

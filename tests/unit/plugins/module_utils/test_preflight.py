@@ -12,7 +12,8 @@ from ansible_collections.virtfleet.cloud.plugins.module_utils.preflight_inventor
 
 HOST: dict[str, Any] = {
     "distribution": "debian", "release": "13", "is_root": True, "hostname": "node-1", "knows_its_name": True,
-    "machine_id": "aa", "memory_mib": 65536, "addresses": ["10.0.0.11"], "free_gib": {"/var": 50.0}, "devices": {},
+    "machine_id": "aa", "memory_mib": 65536, "addresses": ["10.0.0.11"],
+    "default_address": "10.0.0.11", "free_gib": {"/var": 50.0}, "devices": {},
     "listeners": [], "has_ceph": False, "clock_is_set": True, "time": 0.0,
 }  # fmt: skip
 VARIABLES: dict[str, Any] = {"ceph_public_network": "10.0.0.0/24"}
@@ -51,6 +52,7 @@ def test_a_good_host_has_no_findings() -> None:
         (["database"], {"free_gib": {"/var": 0.4}}, (ERROR, "room")),
         (["database"], {"listeners": [{"port": 5432, "process": "nginx"}]}, (ERROR, "ports")),
         (["ceph_mon"], {"addresses": ["10.1.0.11"]}, (ERROR, "network")),
+        (["ceph_mon"], {"addresses": ["10.0.0.11", "10.1.0.11"], "default_address": "10.1.0.11"}, (ERROR, "network")),
     ],
 )
 def test_each_fault_is_found(groups: list[str], seen: dict[str, Any], expected: tuple[str, str]) -> None:
@@ -71,6 +73,14 @@ def test_each_fault_is_found(groups: list[str], seen: dict[str, Any], expected: 
 )
 def test_what_is_no_fault_is_not(groups: list[str], seen: dict[str, Any]) -> None:
     assert look(groups, **seen) == []
+
+
+def test_a_monitor_may_have_another_address_than_that_of_the_default_route() -> None:
+    seen: dict[str, Any] = {"addresses": ["10.0.0.11", "10.1.0.11"], "default_address": "10.1.0.11"}
+    (finding,) = look(["ceph_mon"], **seen)
+    assert finding.hint == "Set ceph_mon_address of the host to 10.0.0.11."
+    assert look(["ceph_mon"], VARIABLES | {"ceph_mon_address": "10.0.0.11"}, **seen) == []
+    assert look(["ceph_mgr"], **seen) == []
 
 
 def test_memory_counts_guests_and_osds() -> None:
