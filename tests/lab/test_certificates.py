@@ -239,7 +239,7 @@ def test_certificates_of_ones_own_are_served(lab: Lab, tmp_path: Path) -> None:
         ("ended", "{host}.crt: It has ended, at 20"),
         ("of another key", "{host}.crt: Its key is another one than that of {directory}/{host}.key."),
         ("of another host", "{host}.crt: It is not for IP:{address}."),
-        ("of another CA", "Cannot complete chain"),
+        ("of another CA", "{host}.crt: It does not lead to {directory}/ca.crt (Cannot complete chain"),
     ],
 )
 def test_a_certificate_of_ones_own_that_is_wrong_is_refused(lab: Lab, tmp_path: Path, fault: str, message: str) -> None:
