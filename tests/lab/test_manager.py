@@ -47,6 +47,7 @@ def test_a_refresh_records_what_virsh_did_and_the_report_counts_what_differs(lab
     assert "virtfleet_vms_half_made_oldest_seconds 0" in states
 
 
+@pytest.mark.slow
 def test_a_node_that_is_silent_is_let_out_and_stays_known(lab: Lab) -> None:
     known = lab.on(MANAGER, "cat", "/etc/virtfleet/manager/known_hosts")
     with lab.away("node-2"):
