@@ -73,7 +73,7 @@ def served(lab: Lab, host: str) -> list[str]:
     places = set()
     for line in lab.on(host, "ss", "-Hltn").splitlines():
         address, _colon, port = line.split()[3].rpartition(":")
-        address = addresses(lab)[host] if address in ("*", "0.0.0.0", "[::]") else address.partition("%")[0]
+        address = lab.address(host) if address in ("*", "0.0.0.0", "[::]") else address.partition("%")[0]
         places.add(f"{address}:{port}")
     # Of IPv6 the lab's hosts have addresses that nobody routes.
     return sorted(place for place in places if not place.startswith(("127.", "[")))
@@ -102,7 +102,7 @@ def stranger(lab: Lab, host: str, server: str) -> Iterator[str]:
     """An address of a host that is nobody's, and that the server knows the way to."""
     device = f"dev {lab.on(host, 'ip', '-oneline', 'route', 'show', 'default').split()[4]}"
     lab.on(host, "sh", "-c", f"ip address add {OUTSIDE}/32 {device}")
-    lab.on(server, "ip", "route", "add", OUTSIDE, "via", addresses(lab)[host])
+    lab.on(server, "ip", "route", "add", OUTSIDE, "via", lab.address(host))
     try:
         yield OUTSIDE
     finally:
@@ -120,10 +120,10 @@ def outside(lab: Lab) -> Iterator[str]:
 @contextmanager
 def routed(lab: Lab, host: str, server: str, places: list[str]) -> Iterator[None]:
     """The way from a host to all addresses of another one, like that of its guests' network."""
-    inner = sorted({place.partition(":")[0] for place in places} - {addresses(lab)[server]})
+    inner = sorted({place.partition(":")[0] for place in places} - {lab.address(server)})
     try:
         for address in inner:
-            lab.on(host, "ip", "route", "replace", address, "via", addresses(lab)[server])
+            lab.on(host, "ip", "route", "replace", address, "via", lab.address(server))
         yield
     finally:
         for address in inner:
@@ -155,7 +155,7 @@ def guest(lab: Lab) -> Iterator[tuple[str, ...]]:
 
 
 def test_hosts_are_let_in_and_others_are_not(lab: Lab, outside: str) -> None:
-    server = addresses(lab)[SERVER]
+    server = lab.address(SERVER)
     # A deployed lab has a monitor of its own.
     with nullcontext() if reaches(lab, SERVER, server, MONITOR) else listening(lab, SERVER, MONITOR):
         assert reaches(lab, OTHER, server, MONITOR)
@@ -180,7 +180,7 @@ def test_from_outside_nothing_answers_but_what_is_open_to_all(lab: Lab) -> None:
 
 
 def test_a_guest_reaches_no_service_of_hosts_though_its_node_does(lab: Lab, guest: tuple[str, ...]) -> None:
-    other = addresses(lab)[OTHER]
+    other = lab.address(OTHER)
     # A deployed lab has an OSD of its own.
     with nullcontext() if reaches(lab, SERVER, other, 6800) else listening(lab, OTHER, 6800):
         assert reaches(lab, SERVER, other, 6800)
@@ -231,7 +231,7 @@ def test_a_rule_with_a_mistake_changes_nothing(lab: Lab) -> None:
 
 
 def test_another_host_changes_nothing_on_those_that_are_there(lab: Lab, tmp_path: Path) -> None:
-    prefix = addresses(lab)[SERVER].rsplit(".", 1)[0]
+    prefix = lab.address(SERVER).rsplit(".", 1)[0]
     more = tmp_path / "more.yml"
     new = {"node-9": {"ansible_host": f"{prefix}.99"}}
     more.write_text(json.dumps({"virtualization": {"hosts": new}, "ceph_osd": {"hosts": new}}))

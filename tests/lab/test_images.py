@@ -23,7 +23,6 @@ from .conftest import ROOT, Lab, Result
 from .test_roles import (
     HOST,
     POOL,
-    address_of,
     changes_nothing,
     exported,
     is_refused,
@@ -81,7 +80,7 @@ def files(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]
     }
     for name, data in packed.items():
         (directory / name).write_bytes(data)
-    gateway = address_of(lab, HOST).rsplit(".", 1)[0] + ".1"
+    gateway = lab.address(HOST).rsplit(".", 1)[0] + ".1"
     with served(directory, gateway) as url:
         yield Files(directory, url, hashlib.sha256(raw).hexdigest())
 

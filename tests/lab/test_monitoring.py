@@ -19,13 +19,9 @@ GUEST = "watched-1"
 FETCH = "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1], timeout=20).read().decode())"
 
 
-def address(lab: Lab, host: str) -> str:
-    return lab.on(host, "hostname", "-I").split()[0]
-
-
 def ask(lab: Lab, path: str, port: int = 9090) -> Any:
     host = lab.hosts("monitoring")[0]
-    return json.loads(lab.on(host, "python3", "-c", FETCH, f"http://{address(lab, host)}:{port}/{path}"))
+    return json.loads(lab.on(host, "python3", "-c", FETCH, f"http://{lab.address(host)}:{port}/{path}"))
 
 
 def query(lab: Lab, expression: str) -> list[dict[str, Any]]:
@@ -105,7 +101,7 @@ def test_nothing_listens_on_all_addresses(lab: Lab) -> None:
         local = [line.split()[3] for line in sockets.splitlines()]
         ports = ("9090", "9093", "9100", "9121", "9177", "9187")
         ours = [socket for socket in local if socket.rpartition(":")[2] in ports]
-        assert f"{address(lab, host)}:9100" in ours
+        assert f"{lab.address(host)}:9100" in ours
         assert [socket for socket in ours if socket.startswith(("0.0.0.0", "*", "[::]"))] == []
 
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import yaml
-
 from .conftest import Lab
 
 HOST = "manager-1"
@@ -21,7 +19,7 @@ def test_a_lab_that_is_right_is_let_through(lab: Lab) -> None:
 
 
 def test_everything_that_is_wrong_is_in_one_table(lab: Lab, tmp_path: Path) -> None:
-    prefix = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"][HOST]["ansible_host"].rsplit(".", 1)[0]
+    prefix = lab.address(HOST).rsplit(".", 1)[0]
     here = {HOST: {"ceph_osd_devices": ["/dev/null", "/dev/nowhere"]}}
     wrong = {
         "virtualization": {"hosts": {"away": {"ansible_host": f"{prefix}.250", "ansible_ssh_timeout": 2}}},

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from .conftest import MINUTE, ROOT, Lab, Result, until
 
@@ -73,10 +72,6 @@ def inventory(directory: Path, groups: list[str], **variables: Any) -> Path:
     file.touch(mode=0o600)
     file.write_text(json.dumps({group: {"hosts": {HOST: variables}} for group in groups}))
     return file
-
-
-def address_of(lab: Lab, host: str) -> str:
-    return yaml.safe_load(lab.inventory.read_text())["all"]["hosts"][host]["ansible_host"]
 
 
 class Disk:
@@ -202,7 +197,7 @@ def test_parts_can_be_added_later_and_taken_away(lab: Lab, tmp_path: Path, attac
     changes_nothing(site(lab, *tags))
     assert set(lab.ceph("quorum_status")["quorum_names"]) == {"node-1", "node-2", "node-3"}
     assert (lab.ceph("osd", "stat")["num_osds"], lab.ceph("status")["fsid"]) == (3, cluster)
-    assert address_of(lab, HOST) not in lab.on("node-1", "cat", "/etc/ceph/ceph.conf")
+    assert lab.address(HOST) not in lab.on("node-1", "cat", "/etc/ceph/ceph.conf")
     until(lambda: is_healthy(lab), "healthy with three of each")
 
 
@@ -236,7 +231,7 @@ def client_only(lab: Lab, tmp_path: Path) -> Iterator[Lab]:
     conf = lab.on("node-1", "cat", "/etc/ceph/ceph.conf")
     key = lab.on("node-1", "ceph", "auth", "get-key", "client.libvirt")
     variables = {
-        "ansible_host": address_of(lab, HOST),
+        "ansible_host": lab.address(HOST),
         "ceph_external": True,
         "external_conf": conf,
         "external_key": key,
@@ -345,7 +340,7 @@ def source(lab: Lab, tmp_path: Path) -> Iterator[Source]:
     lab.on("node-1", "qemu-img", "convert", "-O", "qcow2", "/root/convert/small.raw", "/root/convert/small.qcow2")
     run("podman", "cp", f"{lab.container('node-1')}:/root/convert/small.qcow2", str(qcow2))
     lab.on("node-1", "rm", "-r", "/root/convert")
-    gateway = address_of(lab, HOST).rsplit(".", 1)[0] + ".1"
+    gateway = lab.address(HOST).rsplit(".", 1)[0] + ".1"
     with served(tmp_path, gateway) as url:
         yield Source(
             qcow2,
