@@ -21,6 +21,7 @@ NAME = "virtfleet-test"
 SUBNET = "10.89.45."
 OPTIONS = ["--name", NAME, "--subnet", f"{SUBNET}0/24"]
 MINUTE = 60
+CA = "/etc/ssl/certs/virtfleet-ca.crt"
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,10 @@ class Lab:
         done = subprocess.run(run, input=stdin, capture_output=True, text=True, timeout=minutes * MINUTE, check=False)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def python(self, host: str, script: str, *arguments: str, stdin: str = "") -> str:
+        """The output of a Python script on a host, which trusts our CA and no other."""
+        return self.on(host, "env", f"SSL_CERT_FILE={CA}", "python3", "-c", script, *arguments, stdin=stdin)
 
     def services(self, host: str) -> dict[str, str]:
         """Since when the services of a host run, by the clock of its boot; without what timers start."""

@@ -39,11 +39,11 @@ class Prometheus:
 
     def __init__(self, lab: Lab) -> None:
         self.lab, self.host = lab, lab.hosts("monitoring")[0]
-        self.base = f"http://{lab.address(self.host)}:9090/prometheus/api/v1/"
+        self.base = f"https://{lab.address(self.host)}:9090/prometheus/api/v1/"
 
     def ask(self, questions: list[tuple[str, dict[str, str]]]) -> list[Any]:
         work = json.dumps({"base": self.base, "questions": questions})
-        return [json.loads(line) for line in self.lab.on(self.host, "python3", "-c", ASK, stdin=work).splitlines()]
+        return [json.loads(line) for line in self.lab.python(self.host, ASK, stdin=work).splitlines()]
 
     def missing(self, queries: list[str]) -> dict[str, str]:
         """The queries without data, and why."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,12 +17,11 @@ from typing import Any
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils.registry_cache import CacheSettings, NodeCache
 
-from .conftest import MINUTE, ROOT, Lab, Result, until
+from .conftest import CA, MINUTE, ROOT, Lab, Result, until
 
 pytestmark = pytest.mark.slow
 
 PATRONI = ("patronictl", "--config-file", "/etc/patroni/config.yml")
-CA = "/etc/ssl/certs/virtfleet-ca.crt"
 ETCD = (
     f"--cacert={CA} --cert=/etc/ssl/certs/virtfleet.crt --key=/etc/ssl/private/virtfleet.key"
     " --endpoints=https://127.0.0.1:2379"
@@ -81,6 +81,12 @@ def redis(lab: Lab, host: str, *command: str) -> str:
 
 def redis_masters(lab: Lab, hosts: list[str]) -> list[str]:
     return [host for host in hosts if "role:master" in redis(lab, host, "info", "replication")]
+
+
+def redis_process(lab: Lab, address: str) -> str:
+    """Which process of Redis answers at an address."""
+    (told,) = re.findall(r"run_id:(\w+)", redis(lab, lab.hosts("database")[0], "-h", address, "info", "server"))
+    return str(told)
 
 
 def cache(lab: Lab) -> NodeCache:
@@ -173,9 +179,19 @@ def test_a_lost_master_of_redis_is_replaced(lab: Lab) -> None:
     try:
         seconds = until(lambda: len(redis_masters(lab, others)) == 1, "another master")
         assert seconds < REDIS_SECONDS
+        (successor,) = redis_masters(lab, others)
+        until(lambda: is_cached(lab), "the cache is back")
     finally:
         lab.on(master, "systemctl", "start", "redis-server.service", "redis-sentinel.service")
-    until(lambda: len(redis_masters(lab, hosts)) == 1, "one master again")
+    # It is a master still, until Sentinel tells it otherwise, and gets no clients meanwhile.
+    proxy, served = lab.settings()["registry_redis_host"], set()
+
+    def is_replica() -> bool:
+        served.add(redis_process(lab, proxy))
+        return redis_masters(lab, hosts) == [successor]
+
+    until(is_replica, "one master again")
+    assert served == {redis_process(lab, lab.address(successor))}
     result = registry(lab)
     assert result.ok and result.unchanged, result.output
 

@@ -21,7 +21,7 @@ FETCH = "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys
 
 def ask(lab: Lab, path: str, port: int = 9090) -> Any:
     host = lab.hosts("monitoring")[0]
-    return json.loads(lab.on(host, "python3", "-c", FETCH, f"http://{lab.address(host)}:{port}/{path}"))
+    return json.loads(lab.python(host, FETCH, f"https://{lab.address(host)}:{port}/{path}"))
 
 
 def query(lab: Lab, expression: str) -> list[dict[str, Any]]:
@@ -93,6 +93,13 @@ def test_no_rule_fails(lab: Lab) -> None:
     rules = [rule for group in groups for rule in group["rules"]]
     assert len(rules) > 40
     assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] == "err"] == []
+
+
+@pytest.mark.parametrize("port", [9090, 9093])
+def test_plain_http_is_refused(lab: Lab, port: int) -> None:
+    host = lab.hosts("monitoring")[0]
+    with pytest.raises(AssertionError, match="HTTP Error 400"):
+        lab.python(host, FETCH, f"http://{lab.address(host)}:{port}/")
 
 
 def test_nothing_listens_on_all_addresses(lab: Lab) -> None:

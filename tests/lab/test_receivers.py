@@ -85,8 +85,8 @@ def play(lab: Lab, **variables: Any) -> Result:
 
 
 def post(lab: Lab, alert: dict[str, Any]) -> None:
-    url = "http://127.0.0.1:9093/alertmanager/api/v2/alerts"
-    lab.on(monitoring(lab), "python3", "-c", POST, url, stdin=json.dumps([alert]))
+    host = monitoring(lab)
+    lab.python(host, POST, f"https://{lab.address(host)}:9093/alertmanager/api/v2/alerts", stdin=json.dumps([alert]))
 
 
 @pytest.fixture
