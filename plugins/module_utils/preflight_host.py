@@ -45,7 +45,7 @@ PORTS = (
     *_ports("virtualization", ["prometheus-libvirt-exporter"], 9177),
     *_ports("database", ["postgres"], 5432),
     *_ports("database", ["patroni", "python3"], 8008),
-    *_ports("database", ["etcd"], 2379, 2380),
+    *_ports("database", ["etcd"], 2379, 2380, 2381),
     *_ports("database", ["redis-server"], 6379),
     *_ports("database", ["redis-sentinel", "redis-server"], 26379),
     *_ports("database", ["prometheus-postgres-exporter"], 9187),
