@@ -196,6 +196,7 @@ def play_grafana(lab: Lab, install: str) -> Result:
     )
 
 
+@pytest.mark.slow
 def test_where_its_package_cannot_be_had_the_rest_goes_on(lab: Lab, without_grafana: None) -> None:
     run = play_grafana(lab, "auto")
     assert run.ok and run.unchanged, run.output
@@ -203,6 +204,7 @@ def test_where_its_package_cannot_be_had_the_rest_goes_on(lab: Lab, without_graf
     assert "WARNING: Grafana is not installed" in said and "Set grafana_repository" in said, run.output
 
 
+@pytest.mark.slow
 def test_it_is_an_error_where_grafana_is_wanted(lab: Lab, without_grafana: None) -> None:
     run = play_grafana(lab, "true")
     assert not run.ok and "Refuse to go on without Grafana" in run.output, run.output
