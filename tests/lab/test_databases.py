@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -116,6 +117,14 @@ def failover(lab: Lab, what: str, count: int) -> None:
     done = subprocess.run(run, env=environment, capture_output=True, text=True, check=False, timeout=timeout)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_new_cluster_begins_with_its_rules(lab: Lab) -> None:
+    get = f"etcdctl {ETCD} get /virtfleet/virtfleet/config --write-out=json"
+    (kept,) = json.loads(lab.on(primary(lab), "sh", "-c", get))["kvs"]
+    # What Patroni began with without them it would go on writing, over what is set later.
+    assert json.loads(base64.b64decode(kept["value"]))["synchronous_mode"]
+    assert kept["version"] == 1
 
 
 def test_a_primary_that_is_killed_is_replaced_and_loses_nothing(lab: Lab) -> None:
