@@ -63,7 +63,7 @@ def preflight_findings(
     found += [finding for host in variables for finding in _names(host, variables)]
     for host in asked:
         mine = [name for name in GROUPS if host in groups.get(name, [])]
-        found += host_findings(host, mine, told[host], variables[host])
+        found += host_findings(host, mine, told[host], variables[host], len(groups.get("database", [])))
     unreadable = {name for one in variables.values() for name in one.unreadable}
     found = [finding for finding in found if finding.finding.partition(" is not set")[0] not in unreadable]
     found += [

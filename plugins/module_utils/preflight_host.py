@@ -30,24 +30,30 @@ class Port:
     group: str
     port: int
     processes: frozenset[str]
+    where: str
 
 
-def _ports(group: str, processes: Collection[str], *ports: int) -> tuple[Port, ...]:
+# Some are served only where there are several databases, or a dashboard.
+EVERYWHERE, CLUSTER, DASHBOARD = "", "cluster", "dashboard"
+
+
+def _ports(group: str, processes: Collection[str], *ports: int, where: str = EVERYWHERE) -> tuple[Port, ...]:
     # The kernel keeps 15 characters of a process' name; systemd has the sockets of what is started when it is needed.
     names = frozenset({process[:15] for process in processes} | {"systemd"})
-    return tuple(Port(group, port, names) for port in ports)
+    return tuple(Port(group, port, names, where) for port in ports)
 
 
 PORTS = (
     *_ports("ceph_mon", ["ceph-mon"], 3300, 6789),
-    *_ports("ceph_mgr", ["ceph-mgr"], 8080, 9283),
+    *_ports("ceph_mgr", ["ceph-mgr"], 9283),
+    *_ports("ceph_mgr", ["ceph-mgr"], 8080, where=DASHBOARD),
     *_ports("virtualization", ["libvirtd", "virtproxyd"], 16514),
     *_ports("virtualization", ["prometheus-libvirt-exporter"], 9177),
     *_ports("database", ["postgres"], 5432),
-    *_ports("database", ["patroni", "python3"], 8008),
-    *_ports("database", ["etcd"], 2379, 2380, 2381),
+    *_ports("database", ["patroni", "python3"], 8008, where=CLUSTER),
+    *_ports("database", ["etcd"], 2379, 2380, 2381, where=CLUSTER),
     *_ports("database", ["redis-server"], 6379),
-    *_ports("database", ["redis-sentinel", "redis-server"], 26379),
+    *_ports("database", ["redis-sentinel", "redis-server"], 26379, where=CLUSTER),
     *_ports("database", ["prometheus-postgres-exporter"], 9187),
     *_ports("database", ["prometheus-redis-exporter"], 9121),
     *_ports("internal_haproxy", ["haproxy"], 5432, 6379, 8443, 9283, 8404),
@@ -76,7 +82,7 @@ STORAGE_TAG = "ceph"
 
 
 def host_findings(
-    host: str, groups: Collection[str], told: Mapping[str, Any], wanted: Mapping[str, Any]
+    host: str, groups: Collection[str], told: Mapping[str, Any], wanted: Mapping[str, Any], databases: int = 1
 ) -> list[Finding]:
     """All that is wrong with a host.
 
@@ -85,6 +91,7 @@ def host_findings(
         groups: those of ours that it is in.
         told: the result of module preflight_info, whatever became of it.
         wanted: its variables.
+        databases: how many database hosts there are.
     """
     if told.get("unreachable"):
         return [_away(host, groups, told, wanted)]
@@ -97,7 +104,7 @@ def host_findings(
         *_clock(host, told),
         *_room(host, groups, seen, wanted),
         *_devices(host, groups, seen, wanted),
-        *_listeners(host, groups, seen),
+        *_listeners(host, groups, seen, _served(wanted, databases)),
         *_network(host, groups, seen, wanted),
     ]
 
@@ -189,20 +196,35 @@ def _devices(
     if not wanted.get("ceph_osd_devices"):
         yield Finding(host, WARNING, "disks", "is in group ceph_osd without a device", "Set ceph_osd_devices for it.")
     ours = {"ceph_bluestore", "LVM2_member"} if seen["has_ceph"] else set()
+    wiped = wanted.get("ceph_osd_wipe_devices") or []
     for device, found in seen["devices"].items():
         data = set(found["signatures"]) - ours
         if not found["is_block"]:
             yield Finding(host, ERROR, "disks", f"{device} is no block device", "Correct its name in ceph_osd_devices.")
-        elif data and device not in (wanted.get("ceph_osd_wipe_devices") or []):
+        elif data == {"ceph_bluestore"} and device not in wiped:
+            yield Finding(
+                host, WARNING, "disks", f"{device} is an OSD already",
+                "It goes on if it is this cluster's, and is refused later if not; 'wipefs --all' makes it a new one.",
+            )  # fmt: skip
+        elif data and device not in wiped:
             yield Finding(
                 host, ERROR, "disks", f"{device} holds data ({', '.join(sorted(data))})",
                 "Take it out of ceph_osd_devices, or name it in ceph_osd_wipe_devices to lose what is on it.",
             )  # fmt: skip
 
 
-def _listeners(host: str, groups: Collection[str], seen: Mapping[str, Any]) -> Iterator[Finding]:
+def _served(wanted: Mapping[str, Any], databases: int) -> set[str]:
+    """Where ports are served."""
+    there = {EVERYWHERE: True, CLUSTER: databases > 1, DASHBOARD: DASHBOARD in (wanted.get("ceph_mgr_modules") or [])}
+    return {where for where, is_there in there.items() if is_there}
+
+
+def _listeners(
+    host: str, groups: Collection[str], seen: Mapping[str, Any], served: Collection[str]
+) -> Iterator[Finding]:
+    ports = [entry for entry in PORTS if entry.group in groups and entry.where in served]
     for listener in seen["listeners"]:
-        entries = [entry for entry in PORTS if entry.port == listener["port"] and entry.group in groups]
+        entries = [entry for entry in ports if entry.port == listener["port"]]
         ours = {process for entry in entries for process in entry.processes}
         if entries and listener["process"] not in ours:
             yield Finding(

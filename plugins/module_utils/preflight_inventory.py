@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from .preflight_finding import ERROR, GROUPS, INVENTORY, WARNING, Finding
@@ -42,7 +43,25 @@ INSTEAD = {
     ("internal_haproxy", "keepalived_password"): "haproxy_shared_password",
     ("external_haproxy", "keepalived_password"): "haproxy_shared_password",
 }
+# Statements of SQL name them without quotes.
+PLAIN_NAMES = ("registry_user", "registry_reader_user")
 SECRET_ENDINGS = ("_password", "_key")
+# What files cannot hold that have no way to quote it: Sentinel's, which it writes itself, and keepalived's.
+SPECIAL = {
+    "redis_replication_password": r"[\s\"']",
+    "redis_sentinel_password": r"[\s\"']",
+    "keepalived_password": r"[\s\"'#!]",
+}
+# Where services listen, by the groups of their hosts. Others reach them by ansible_host.
+ADDRESSES = {
+    "etcd_address": ("database",),
+    "redis_address": ("database",),
+    "postgresql_address": ("database",),
+    "haproxy_address": PROXIES,
+    "prometheus_address": ("monitoring",),
+    "grafana_address": ("monitoring",),
+    "exporters_address": GROUPS,
+}
 SIMILAR = 0.8
 
 Groups = Mapping[str, Sequence[str]]
@@ -63,8 +82,12 @@ def inventory_findings(groups: Groups, variables: Variables, told: Mapping[str, 
         *_groups(groups),
         *_sizes(groups, variables),
         *_required(groups, variables),
+        *_special(variables),
         *_registry(groups, variables),
+        *_proxies(groups, variables),
+        *_addresses(groups, variables),
         *_networks(variables),
+        *_releases(groups, told),
         *_twins("address", {host: address_of(host, variables) for host in variables}),
         *_twins("hostname", {host: str(seen["hostname"]) for host, seen in apart.items()}),
         *_twins("machine_id", {host: str(seen["machine_id"]) for host, seen in apart.items() if seen["machine_id"]}),
@@ -144,6 +167,19 @@ def _required(groups: Groups, variables: Variables) -> Iterator[Finding]:
         yield Finding(INVENTORY, ERROR, "variables", f"{name} is not set, needed by {', '.join(sorted(where))}", hint)
 
 
+def _special(variables: Variables) -> Iterator[Finding]:
+    """What cannot be written where it is needed."""
+    for name in PLAIN_NAMES:
+        for value in {str(mine[name]) for mine in variables.values() if mine.get(name)}:
+            if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", value):
+                hint = "Choose one of small letters, digits and _, not beginning with a digit."
+                yield Finding(INVENTORY, ERROR, "variables", f"{name} is {value}", hint)
+    for name, special in SPECIAL.items():
+        if any(re.search(special, str(mine.get(name) or "")) for mine in variables.values()):
+            said, hint = f"{name} has a space, a quote or the like", "Choose one of letters, digits and - . _ for it."
+            yield Finding(INVENTORY, ERROR, "variables", said, hint)
+
+
 def _needed(group: str, mine: Mapping[str, Any], is_cluster: bool) -> Iterator[str]:
     """The variables that a host needs for one of its groups."""
     yield from REQUIRED.get(group, ())
@@ -179,6 +215,43 @@ def _registry(groups: Groups, variables: Variables) -> Iterator[Finding]:
             addresses = sorted(place for place in places if _is(ip_address, place))
             hint = f"Set it to {' or '.join(addresses) or 'its address'}."
             yield Finding(INVENTORY, ERROR, "variables", f"{name} is {value}, which is no host of {what}", hint)
+
+
+def _proxies(groups: Groups, variables: Variables) -> Iterator[Finding]:
+    for host in _members(groups, "internal_haproxy"):
+        address = address_of(host, variables)
+        served = variables[host].get("haproxy_internal_addresses") or [address]
+        for group in ("database", "ceph_mgr"):
+            if host in _members(groups, group) and {address, "*", "0.0.0.0", "::"} & set(served):
+                said = f"is in internal_haproxy and in {group}, which want the same ports"
+                hint = "Have another host be the proxy, or set haproxy_internal_addresses to another address of it."
+                yield Finding(host, ERROR, "ports", said, hint)
+
+
+def _addresses(groups: Groups, variables: Variables) -> Iterator[Finding]:
+    nodes, databases = set(_members(groups, "virtualization")), _members(groups, "database")
+    # libvirt and etcd listen on addresses and on no names.
+    numbered = nodes | set(databases if len(databases) > 1 else ())
+    for host, mine in variables.items():
+        address = address_of(host, variables)
+        if _is(IPv6Address, address):
+            hint = "Set ansible_host to an IPv4 address of it."
+            yield Finding(host, ERROR, "network", f"is reached by {address}, in IPv6", hint)
+        elif host in numbered and not _is(IPv4Address, address):
+            said = f"is reached by the name {address}, by which libvirt and etcd cannot listen"
+            yield Finding(host, ERROR, "network", said, "Set ansible_host to its address.")
+        for name, where in ADDRESSES.items():
+            if any(host in _members(groups, group) for group in where) and mine.get(name) not in (None, "", address):
+                said = f"{name} is {mine[name]}, and others reach the host by {address}"
+                yield Finding(host, ERROR, "variables", said, f"Take it out, or set ansible_host to {mine[name]}.")
+
+
+def _releases(groups: Groups, told: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    releases = {host: str(told[host]["release"]) for host in _members(groups, "database") if host in told}
+    if len(set(releases.values())) > 1:
+        said = ", ".join(f"{host} runs Debian {release}" for host, release in releases.items())
+        hint = "Standbys need the same PostgreSQL as the primary: install the same release on all."
+        yield Finding(INVENTORY, ERROR, "release", said, hint)
 
 
 def _networks(variables: Variables) -> Iterator[Finding]:

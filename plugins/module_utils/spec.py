@@ -42,6 +42,7 @@ MEMORY_MIB = (64, 4 * 1024 * 1024)
 VCPUS = (1, 512)
 DISK_GIB = (1, 64 * 1024)
 
+_NODE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}")  # as inventories call hosts
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:=-]{0,62}")
 _SERIAL = re.compile(r"[A-Za-z0-9_-]{1,20}")  # what QEMU shows of a serial to the guest
 _MOUNT = re.compile(r"(/[A-Za-z0-9._-]+)+")
@@ -179,7 +180,7 @@ def read_request(raw: Mapping[str, Any]) -> tuple[VmSpec, list[str]]:
         vcpus_max=reader.count("cpu_max", vcpus, (vcpus, VCPUS[1])),
         disk_gib=reader.size("disk", DEFAULTS["disk"], "GiB", DISK_GIB),
         image=reader.image(),
-        node=reader.label("node", None) if raw.get("node") is not None else None,
+        node=reader.matching("node", _NODE, "a host's name: 1 to 253 of letters, digits and _ . -"),
         tags=reader.strings("tags", _TAG, "1 to 63 of letters, digits and _ . : = -"),
         ssh_authorized_keys=reader.strings("ssh_authorized_keys", _SSH_KEY, "one line of an OpenSSH public key"),
         user_data=reader.user_data(),

@@ -205,6 +205,21 @@ def test_a_lost_master_of_redis_is_replaced(lab: Lab) -> None:
     assert result.ok and result.unchanged, result.output
 
 
+def test_a_replica_of_redis_that_was_half_made_is_finished(lab: Lab) -> None:
+    hosts = lab.hosts("database")
+    (master,) = redis_masters(lab, hosts)
+    half = next(host for host in hosts if host != master)
+    lab.on(half, "systemctl", "stop", "redis-server.service", "redis-sentinel.service")
+    lab.on(half, "sed", "-i", "/^replicaof /d", "/etc/redis/redis.conf")
+    lab.on(half, "rm", "/etc/redis/sentinel.conf", "/etc/redis/virtfleet-sentinel.conf")
+    lab.on(half, "systemctl", "start", "redis-server.service")
+    assert sorted(redis_masters(lab, hosts)) == sorted([master, half])
+    result = registry(lab)
+    assert result.ok and result.changed_hosts == {half}, result.output
+    until(lambda: redis_masters(lab, hosts) == [master], "one master")
+    assert f"master_host:{lab.address(master)}" in redis(lab, half, "info", "replication")
+
+
 @pytest.mark.parametrize("how", ["comes back", "stays away"])
 def test_the_cache_is_soon_back_when_its_master_was_killed(lab: Lab, how: str) -> None:
     hosts, unit = lab.hosts("database"), "redis-server.service"

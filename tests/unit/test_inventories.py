@@ -43,7 +43,7 @@ def read(example: Path) -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]
 
 def secrets() -> dict[str, str]:
     made = yaml.safe_load((ROOT / "roles" / "secrets" / "defaults" / "main.yml").read_text())["secrets_names"]
-    return dict.fromkeys(made, "made by make_secrets.yml")
+    return dict.fromkeys(made, "made-by-make_secrets.yml")
 
 
 def chosen(example: Path) -> dict[str, str]:

@@ -66,6 +66,8 @@ def test_each_fault_is_found(groups: list[str], seen: dict[str, Any], expected: 
         ([], {"apart": 2.0}),
         ([], {"clock_is_set": None}),
         ([], {"memory_mib": 128}),
+        (["database"], {"listeners": [{"port": 8008, "process": "nginx"}]}),
+        (["ceph_mgr"], {"listeners": [{"port": 8080, "process": "nginx"}]}),
         (["database"], {"listeners": [{"port": 5432, "process": "postgres"}]}),
         (["manager"], {"listeners": [{"port": 5432, "process": "nginx"}]}),
         (["virtualization"], {"addresses": ["10.1.0.11"]}),
@@ -83,6 +85,13 @@ def test_a_monitor_may_have_another_address_than_that_of_the_default_route() -> 
     assert look(["ceph_mgr"], **seen) == []
 
 
+def test_some_ports_are_served_with_a_cluster_or_a_dashboard_only() -> None:
+    taken = HOST | {"listeners": [{"port": 8008, "process": "nginx"}, {"port": 8080, "process": "nginx"}]}
+    told = {"host": taken, "seconds_apart": 0.0, "seconds_unsure": 0.5}
+    found = host_findings("node-1", ["database", "ceph_mgr"], told, {"ceph_mgr_modules": ["dashboard"]}, databases=3)
+    assert [finding.finding for finding in found] == ["port 8008 is taken by nginx", "port 8080 is taken by nginx"]
+
+
 def test_memory_counts_guests_and_osds() -> None:
     wanted = VARIABLES | {"libvirt_node_memory_mib": 60000}
     assert look(["virtualization"], wanted) == []
@@ -97,7 +106,9 @@ def test_memory_counts_guests_and_osds() -> None:
         (device(is_block=False), {}, [(ERROR, "disks")]),
         (device("ext4"), {}, [(ERROR, "disks")]),
         (device("ext4"), {"ceph_osd_wipe_devices": ["/dev/sdb"]}, []),
-        (device("ceph_bluestore"), {}, [(ERROR, "disks")]),
+        (device("ceph_bluestore"), {}, [(WARNING, "disks")]),
+        (device("ceph_bluestore"), {"ceph_osd_wipe_devices": ["/dev/sdb"]}, []),
+        (device("ceph_bluestore", "ext4"), {}, [(ERROR, "disks")]),
     ],
 )
 def test_disks_hold_no_data(devices: dict[str, Any], more: dict[str, Any], expected: list[tuple[str, str]]) -> None:
@@ -200,6 +211,12 @@ def test_a_good_inventory_has_no_findings() -> None:
         ({}, {"ceph_public_network": "10.0.0.1/24"}, ERROR, "no network"),
         ({}, {"firewall_management_network": ["10.0.0.0/31"]}, ERROR, "not in firewall_management_network"),
         ({}, {"libvirt_network_subnet": "10.0.0.2/31"}, ERROR, "network of the guests"),
+        ({}, {"redis_sentinel_password": "two words"}, ERROR, "redis_sentinel_password has a space"),
+        ({}, {"registry_user": "virtfleet-rw"}, ERROR, "registry_user is virtfleet-rw"),
+        ({}, {"keepalived_password": "a#b"}, ERROR, "keepalived_password has a space"),
+        ({"internal_haproxy": ["a"]}, {}, ERROR, "is in internal_haproxy and in database"),
+        ({"internal_haproxy": ["a"]}, {"haproxy_internal_addresses": ["*"]}, ERROR, "in ceph_mgr, which want"),
+        ({}, {"prometheus_address": "10.1.0.1", "etcd_address": "10.1.0.2"}, ERROR, "etcd_address is 10.1.0.2"),
     ],
 )
 def test_each_mistake_is_found(groups: dict[str, list[str]], variables: dict[str, Any], level: str, words: str) -> None:
@@ -219,6 +236,9 @@ AWX = dict.fromkeys(("awx_admin_password", "awx_secret_key", "awx_operator_manif
         ({"external_haproxy": ["d"]}, {"haproxy_shared_address": "10.0.0.9", "haproxy_shared_password": "x"}),
         ({"awx": ["d"]}, {"awx_kubeconfig": "config", **AWX}),
         ({"awx": ["d"]}, {"awx_k3s_url": "x", "awx_k3s_checksum": "x", **AWX}),
+        ({"internal_haproxy": ["a"]}, {"haproxy_internal_addresses": ["10.0.0.9"]}),
+        ({}, {"prometheus_address": "10.1.0.1"}),
+        ({}, {"redis_sentinel_password": "a#b!$%{{"}),
     ],
 )
 def test_what_is_not_needed_is_not_asked_for(groups: dict[str, list[str]], variables: dict[str, Any]) -> None:
@@ -240,6 +260,33 @@ def test_with_several_databases_the_registry_is_the_proxy() -> None:
     assert inventory(cluster, registry_host="10.0.0.4", registry_redis_host="10.0.0.4") == []
     shared = dict.fromkeys(("registry_host", "registry_redis_host", "haproxy_shared_address"), "10.0.0.9")
     assert inventory(cluster, keepalived_password="x", **shared) == []
+
+
+@pytest.mark.parametrize(
+    ("group", "databases", "address", "words"),
+    [
+        ("virtualization", 1, "a.example.org", "by the name a.example.org"),
+        ("database", 3, "a.example.org", "by the name a.example.org"),
+        ("database", 1, "a.example.org", ""),
+        ("manager", 1, "a.example.org", ""),
+        ("manager", 1, "fd00::1", "by fd00::1, in IPv6"),
+    ],
+)
+def test_some_hosts_are_reached_by_ipv4_only(group: str, databases: int, address: str, words: str) -> None:
+    hosts = {"a": {"ansible_host": address}, "b": {"ansible_host": "10.0.0.2"}, "c": {"ansible_host": "10.0.0.3"}}
+    groups = {group: ["a"], "database": list("abc")[:databases]} if group == "database" else {group: ["a"]}
+    found = [one.finding for one in inventory_findings(groups, hosts, {}) if one.check == "network"]
+    assert len(found) == bool(words) and all(words in finding for finding in found), found
+
+
+def test_all_databases_run_the_same_release() -> None:
+    hosts = {name: {"ansible_host": f"10.0.0.{number}"} for number, name in enumerate("abc", 1)}
+    seen = {name: HOST | {"hostname": name, "machine_id": name} for name in hosts}
+    groups = {"database": list(hosts)}
+    assert not any(one.check == "release" for one in inventory_findings(groups, hosts, seen))
+    seen["b"]["release"] = "12"
+    (found,) = (one for one in inventory_findings(groups, hosts, seen) if one.check == "release")
+    assert found.level == ERROR and found.finding == "a runs Debian 13, b runs Debian 12, c runs Debian 13"
 
 
 def test_a_name_stands_for_one_machine() -> None:

@@ -128,11 +128,16 @@ def test_a_disk_of_half_a_gib_is_refused() -> None:
 
 def test_all_problems_are_in_one_error() -> None:
     found = problems_of(
-        name="A", ram=0, cpu="x", disk=-1, image="a b", project="P", node="N", tags=["a b"], user_data="x"
+        name="A", ram=0, cpu="x", disk=-1, image="a b", project="P", node="-", tags=["a b"], user_data="x"
     )
     assert [problem.split()[0] for problem in found] == [
         "name", "project", "ram", "cpu", "disk", "image", "node", "tags", "user_data",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("node", ["node-1", "node-1.example.org", "Node_1"])
+def test_a_node_has_the_name_of_a_host(node: str) -> None:
+    assert parse_request({"name": "a", "node": node}).node == node
 
 
 def test_user_data_is_neither_shown_nor_kept_in_repr() -> None:
