@@ -83,6 +83,7 @@ def inventory_findings(groups: Groups, variables: Variables, told: Mapping[str, 
         *_sizes(groups, variables),
         *_required(groups, variables),
         *_special(variables),
+        *_directories(variables),
         *_registry(groups, variables),
         *_proxies(groups, variables),
         *_addresses(groups, variables),
@@ -178,6 +179,18 @@ def _special(variables: Variables) -> Iterator[Finding]:
         if any(re.search(special, str(mine.get(name) or "")) for mine in variables.values()):
             said, hint = f"{name} has a space, a quote or the like", "Choose one of letters, digits and - . _ for it."
             yield Finding(INVENTORY, ERROR, "variables", said, hint)
+
+
+def _directories(variables: Variables) -> Iterator[Finding]:
+    beside = sorted(
+        {str(mine.get("inventory_dir") or "") for mine in variables.values() if not mine.get("pki_directory")}
+    )
+    if len(beside) > 1:
+        said = f"hosts are of several inventories: {', '.join(beside)}"
+        hint = (
+            "Put them into one, as each would have a CA of its own; or set pki_directory and registry_ca_file for all."
+        )
+        yield Finding(INVENTORY, ERROR, "variables", said, hint)
 
 
 def _needed(group: str, mine: Mapping[str, Any], is_cluster: bool) -> Iterator[str]:

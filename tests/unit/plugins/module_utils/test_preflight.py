@@ -279,6 +279,14 @@ def test_some_hosts_are_reached_by_ipv4_only(group: str, databases: int, address
     assert len(found) == bool(words) and all(words in finding for finding in found), found
 
 
+def test_hosts_of_several_inventories_have_one_ca() -> None:
+    hosts = {name: {"ansible_host": name, "inventory_dir": f"/etc/{name}"} for name in ("a", "b")}
+    found = [one.finding for one in inventory_findings({"manager": ["a", "b"]}, hosts, {}) if "several" in one.finding]
+    assert found == ["hosts are of several inventories: /etc/a, /etc/b"]
+    own = {name: variables | {"pki_directory": "/etc/pki"} for name, variables in hosts.items()}
+    assert not any("several" in one.finding for one in inventory_findings({"manager": ["a", "b"]}, own, {}))
+
+
 def test_all_databases_run_the_same_release() -> None:
     hosts = {name: {"ansible_host": f"10.0.0.{number}"} for number, name in enumerate("abc", 1)}
     seen = {name: HOST | {"hostname": name, "machine_id": name} for name in hosts}
