@@ -242,19 +242,22 @@ def _proxies(groups: Groups, variables: Variables) -> Iterator[Finding]:
 
 
 def _addresses(groups: Groups, variables: Variables) -> Iterator[Finding]:
-    nodes, databases = set(_members(groups, "virtualization")), _members(groups, "database")
-    # libvirt and etcd listen on addresses and on no names.
-    numbered = nodes | set(databases if len(databases) > 1 else ())
+    nodes, databases = _members(groups, "virtualization"), _members(groups, "database")
+    members = databases if len(databases) > 1 else []
     for host, mine in variables.items():
         address = address_of(host, variables)
         if _is(IPv6Address, address):
             hint = "Set ansible_host to an IPv4 address of it."
             yield Finding(host, ERROR, "network", f"is reached by {address}, in IPv6", hint)
-        elif host in numbered and not _is(IPv4Address, address):
-            said = f"is reached by the name {address}, by which libvirt and etcd cannot listen"
+        elif host in members and not _is(IPv4Address, address):
+            said = f"is reached by the name {address}, by which etcd cannot listen"
             yield Finding(host, ERROR, "network", said, "Set ansible_host to its address.")
+        elif host in nodes and not _is(IPv4Address, str(mine.get("libvirt_tls_address") or address)):
+            said = f"is reached by the name {address}, by which libvirt cannot listen"
+            yield Finding(host, ERROR, "network", said, "Set ansible_host, or libvirt_tls_address, to its address.")
         for name, where in ADDRESSES.items():
-            if any(host in _members(groups, group) for group in where) and mine.get(name) not in (None, "", address):
+            served = mine.get(name) or address
+            if served not in (address, "0.0.0.0") and any(host in _members(groups, group) for group in where):
                 said = f"{name} is {mine[name]}, and others reach the host by {address}"
                 yield Finding(host, ERROR, "variables", said, f"Take it out, or set ansible_host to {mine[name]}.")
 

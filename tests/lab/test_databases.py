@@ -212,6 +212,10 @@ def test_a_replica_of_redis_that_was_half_made_is_finished(lab: Lab) -> None:
     lab.on(half, "systemctl", "stop", "redis-server.service", "redis-sentinel.service")
     lab.on(half, "sed", "-i", "/^replicaof /d", "/etc/redis/redis.conf")
     lab.on(half, "rm", "/etc/redis/sentinel.conf", "/etc/redis/virtfleet-sentinel.conf")
+    # The others would make a replica of one that they know.
+    for host in set(hosts) - {half}:
+        sentinel = ["redis-cli", "--tls", "--cacert", CA, "-p", "26379", "--no-auth-warning"]
+        lab.on(host, *sentinel, "--pass", lab.settings()["redis_sentinel_password"], "sentinel", "reset", "virtfleet")
     lab.on(half, "systemctl", "start", "redis-server.service")
     assert sorted(redis_masters(lab, hosts)) == sorted([master, half])
     result = registry(lab)

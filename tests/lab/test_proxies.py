@@ -341,10 +341,12 @@ def test_a_reload_takes_up_another_port(proxy: Proxy) -> None:
     before = ports()
     try:
         changed = proxy.play("-e", '{"haproxy_awx_port": 8053}')
-        assert changed.ok and ports() == {"8053"} != before, changed.output
+        assert changed.ok and before != {"8053"}, changed.output
+        until(lambda: ports() == {"8053"}, "the new port", 20)
     finally:
         restored = proxy.play()
-    assert restored.ok and ports() == before, restored.output
+    assert restored.ok, restored.output
+    until(lambda: ports() == before, "the former port", 20)
     until(lambda: proxy.hosts() == set(BACKENDS), "both backends", 20)
 
 

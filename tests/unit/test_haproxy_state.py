@@ -10,6 +10,10 @@ from pathlib import Path
 
 SCRIPT = Path(__file__).resolve().parents[2] / "roles" / "haproxy" / "files" / "virtfleet-haproxy-state"
 CONFIGURATION = """
+listen redis from tcp
+    default-server port 8008 check-ssl
+    server node-1 10.0.0.1:6379 check tcp-ut 10s
+    server node-2 10.0.0.2:6379 check tcp-ut 10s
 listen postgresql from tcp
     server node-1 10.0.0.1:5432 check tcp-ut 10s verify required ca-file /etc/ssl/certs/virtfleet-ca.crt
     server node-2 10.0.0.2:5433 check tcp-ut 10s
@@ -26,14 +30,16 @@ HEAD = [
 ]
 
 
-def line(proxy: str, server: str, port: int, tls: int) -> str:
-    return f"2 {proxy} 1 {server} 10.0.0.1 2 0 1 1 57 15 3 4 6 0 0 0 - {port} - {tls} 0 - - 0"
+def line(proxy: str, server: str, port: int, tls: int = 0, check_port: int = 0) -> str:
+    return f"2 {proxy} 1 {server} 10.0.0.1 2 0 1 1 57 15 3 4 6 0 0 0 - {port} - {tls} {check_port} - - 0"
 
 
 def test_what_the_configuration_says_anew_is_left_out(tmp_path: Path) -> None:
-    kept = [*HEAD, line("postgresql", "node-1", 5432, 0), line("prometheus", "node-2", 9090, 1)]
-    # Another port, no TLS yet, and a server that is gone.
-    changed = [line("postgresql", "node-2", 5432, 0), line("prometheus", "node-1", 9090, 0), line("awx", "a", 8052, 0)]
+    kept = [*HEAD, line("redis", "node-1", 6379, 0, 8008), line("postgresql", "node-1", 5432)]
+    kept += [line("prometheus", "node-2", 9090, 1)]
+    # Another port to be checked, another port, no TLS yet, and a server that is gone.
+    changed = [line("redis", "node-2", 6379), line("postgresql", "node-2", 5432), line("prometheus", "node-1", 9090)]
+    changed += [line("awx", "a", 8052)]
     said = tmp_path / "said"
     said.write_text("\n".join(kept + changed) + "\n\n")
     configuration = tmp_path / "haproxy.cfg"

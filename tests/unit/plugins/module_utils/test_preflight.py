@@ -269,6 +269,7 @@ def test_with_several_databases_the_registry_is_the_proxy() -> None:
         ("database", 3, "a.example.org", "by the name a.example.org"),
         ("database", 1, "a.example.org", ""),
         ("manager", 1, "a.example.org", ""),
+        ("ceph_osd", 1, "a.example.org", ""),
         ("manager", 1, "fd00::1", "by fd00::1, in IPv6"),
     ],
 )
