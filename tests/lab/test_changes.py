@@ -104,6 +104,7 @@ def test_sizes_grow_while_it_runs(lab: Lab, vm: str) -> None:
     assert lab.guest(NAME, "cat /proc/sys/kernel/random/boot_id") == boot
 
 
+@pytest.mark.slow
 def test_what_it_cannot_take_while_it_runs_waits_for_a_restart(lab: Lab, vm: str) -> None:
     asked = lab.play("playbooks/resize_vm.yml", name=NAME, ram=640)
     assert asked.ok and "allow_power_cycle=true" in asked.output

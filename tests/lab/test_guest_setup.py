@@ -12,6 +12,8 @@ import pytest
 
 from .conftest import Lab
 
+pytestmark = pytest.mark.slow
+
 NAME = "set-up"
 NODE = "node-1"
 BRIDGE = "br-test"
@@ -95,7 +97,6 @@ def test_another_seed_needs_what_nobody_kept(lab: Lab, vm: Vm) -> None:
     assert not differs.ok and "user_data differs" in differs.output and "reseed_vm.yml" in differs.output
 
 
-@pytest.mark.slow
 def test_another_seed_sets_the_guest_up_anew(lab: Lab, vm: Vm) -> None:
     host_key = lab.guest(vm.name, "cat /etc/ssh/ssh_host_ed25519_key.pub")
     wanted: dict[str, Any] = {"name": vm.name, "commands": [f"echo {SECOND} > /root/secret"]}
@@ -116,7 +117,6 @@ def test_another_seed_sets_the_guest_up_anew(lab: Lab, vm: Vm) -> None:
     assert history == "seal reseed seal"
 
 
-@pytest.mark.slow
 def test_a_locked_seed_is_there_and_out_of_the_guests_reach(lab: Lab, vm: Vm) -> None:
     assert SECOND in seed(lab)
     shown = lab.guest(vm.name, f"{{ {READ_SEED}; }} 2>&1 || true")
