@@ -108,7 +108,7 @@ def test_sizes_grow_while_it_runs(lab: Lab, vm: str) -> None:
 def test_what_it_cannot_take_while_it_runs_waits_for_a_restart(lab: Lab, vm: str) -> None:
     asked = lab.play("playbooks/resize_vm.yml", name=NAME, ram=640)
     assert asked.ok and "allow_power_cycle=true" in asked.output
-    change(lab, "resize_vm", ram=640, allow_power_cycle=True)
+    change(lab, "resize_vm", ram=640, cpu=2, allow_power_cycle=True)
     kib = int(lab.guest(NAME, "awk '/MemTotal/ {print $2}' /proc/meminfo", tries=60))
     assert kib > 512 * 1024
     assert lab.guest(NAME, "nproc").strip() == "2"
