@@ -165,14 +165,16 @@ def test_a_guest_with_the_tag_is_a_target(lab: Lab, guest: None) -> None:
 @pytest.mark.slow
 def test_a_host_that_is_down_is_told_to_alertmanager(lab: Lab) -> None:
     host = next(host for host in lab.hosts("ceph_osd") if host not in lab.hosts("virtualization"))
-    lab.on(host, "systemctl", "stop", "prometheus-node-exporter")
+    (watcher,) = lab.hosts("monitoring")
+    rule = ["INPUT", "-p", "tcp", "-s", lab.address(watcher), "-j", "REJECT", "--reject-with", "tcp-reset"]
+    lab.on(host, "iptables", "-I", *rule)
     try:
         deadline = time.monotonic() + 4 * MINUTE
         while ("HostDown", host) not in (alerts := told_alerts(lab)):
             assert time.monotonic() < deadline, alerts
             time.sleep(5)
     finally:
-        lab.on(host, "systemctl", "start", "prometheus-node-exporter")
+        lab.on(host, "iptables", "-D", *rule)
 
 
 def told_alerts(lab: Lab) -> set[tuple[str, str]]:
