@@ -215,6 +215,22 @@ def with_hardware(xml: str, wanted: Hardware, request_sha256: str) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
+def with_monitors(xml: str, monitors: Monitors) -> str:
+    """The XML of a domain whose disks in Ceph are found by these monitors; the same text where they are already."""
+    root = ET.fromstring(xml)
+    wanted = sorted((host, str(port)) for host, port in monitors)
+    changed = False
+    for source in root.findall("devices/disk/source[@protocol='rbd']"):
+        hosts = source.findall("host")
+        if sorted((host.get("name"), host.get("port")) for host in hosts) != wanted:
+            changed = True
+            for host in hosts:
+                source.remove(host)
+            for place, (name, port) in enumerate(wanted):
+                source.insert(place, ET.Element("host", name=name, port=port))
+    return ET.tostring(root, encoding="unicode") if changed else xml
+
+
 def _set_text(root: ET.Element, tag: str, text: str, **attributes: str) -> None:
     element = root.find(tag)
     if element is None:

@@ -109,7 +109,11 @@ def _parsed(name: str, texts: Iterable[str]) -> list[IPv4Network | IPv6Network]:
             found.append(ip_network(text))
         except ValueError as error:
             raise Invalid([f"{name}: {error}"], "An address or network of the firewall is wrong") from error
-    return sorted(set(found), key=lambda network: (network.version, network))
+    return _sorted(found)
+
+
+def _sorted(networks: Iterable[IPv4Network | IPv6Network]) -> list[IPv4Network | IPv6Network]:
+    return sorted(set(networks), key=lambda network: (network.version, network))
 
 
 def _of_version(elements: Iterable[IPv4Network | IPv6Network], version: int) -> list[IPv4Network | IPv6Network]:
@@ -164,7 +168,9 @@ def _guests(rules: Rules, services: Sequence[Mapping[str, Any]], site: Site) -> 
         if not any(_is_open(site.networks[name]) for name in service.get("networks", []))
     ]
     destination = "management" if site.management else EVERY_HOST
-    elements = _elements(destination, "", site)
+    # A host may have Ceph's traffic at another address, in the network of the storage.
+    storage = _parsed("storage", site.networks.get("storage", ()))
+    elements = _sorted([*_elements(destination, "", site), *storage])
     _add_sets(rules, f"{destination}-hosts", elements)
     for version, (_type, header) in FAMILIES.items():
         if not _of_version(elements, version):

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from .deadline import Overdue, within
-from .domain_xml import disk_element, hardware, mac_addresses, owned_metadata, volumes, with_hardware
+from .domain_xml import (
+    Monitors,
+    disk_element,
+    hardware,
+    mac_addresses,
+    owned_metadata,
+    volumes,
+    with_hardware,
+    with_monitors,
+)
 from .errors import Backend, Unreachable
 from .plan_types import DomainFacts, DomainView, Hardware, Link
 
@@ -109,8 +118,22 @@ class Hypervisor:
     def define(self, xml: str) -> None:
         self._ask("defining the domain", lambda: self._connection.defineXML(xml))
 
-    def start(self, name: str) -> None:
-        self._ask(f"starting domain {name}", lambda: self._existing(name).create())
+    def start(self, name: str, monitors: Monitors = ()) -> None:
+        """Start a domain that is off.
+
+        Args:
+            monitors: of Ceph today. Its disks are led to them, as those of the day when it was defined may all be gone.
+        """
+
+        def start() -> None:
+            domain = self._existing(name)
+            definition = _whole(domain)
+            led = with_monitors(definition, monitors) if monitors else definition
+            if led != definition:
+                domain = self._connection.defineXML(led)
+            domain.create()
+
+        self._ask(f"starting domain {name}", start)
 
     def resume(self, name: str) -> None:
         self._ask(f"resuming domain {name}", lambda: self._existing(name).resume())
@@ -149,10 +172,7 @@ class Hypervisor:
         """Give the definition other memory and virtual CPUs; a running domain has them from its next start."""
 
         def change() -> None:
-            definition = self._existing(name).XMLDesc(
-                libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_MIGRATABLE
-            )
-            self._connection.defineXML(with_hardware(definition, wanted, request_sha256))
+            self._connection.defineXML(with_hardware(_whole(self._existing(name)), wanted, request_sha256))
 
         self._ask(f"changing the definition of domain {name}", change)
 
@@ -251,6 +271,15 @@ class Hypervisor:
 
     def _existing(self, name: str) -> Any:
         return self._connection.lookupByName(name)
+
+
+def _whole(domain: Any) -> str:
+    """Its definition, to be defined again with a change."""
+    return str(
+        domain.XMLDesc(
+            libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE | libvirt.VIR_DOMAIN_XML_MIGRATABLE
+        )
+    )
 
 
 def _facts(domain: Any) -> DomainFacts:

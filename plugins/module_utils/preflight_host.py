@@ -21,6 +21,8 @@ OSD_MEMORY = 4 * 1024 * MIB
 SECONDS_WRONG = 30
 SECONDS_ODD = 2
 LEAST_GIB = 1
+# In the place of a group, for what is on each host.
+ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def _ports(group: str, processes: Collection[str], *ports: int, where: str = EVE
 
 
 PORTS = (
+    *_ports(ALL, ["prometheus-node-exporter"], 9100),
     *_ports("ceph_mon", ["ceph-mon"], 3300, 6789),
     *_ports("ceph_mgr", ["ceph-mgr"], 9283),
     *_ports("ceph_mgr", ["ceph-mgr"], 8080, where=DASHBOARD),
@@ -222,15 +225,18 @@ def _served(wanted: Mapping[str, Any], databases: int) -> set[str]:
 def _listeners(
     host: str, groups: Collection[str], seen: Mapping[str, Any], served: Collection[str]
 ) -> Iterator[Finding]:
-    ports = [entry for entry in PORTS if entry.group in groups and entry.where in served]
+    ports = [entry for entry in PORTS if entry.group in {*groups, ALL} and entry.where in served]
     for listener in seen["listeners"]:
         entries = [entry for entry in ports if entry.port == listener["port"]]
         ours = {process for entry in entries for process in entry.processes}
         if entries and listener["process"] not in ours:
-            yield Finding(
-                host, ERROR, "ports", f"port {listener['port']} is taken by {listener['process']}",
-                f"Stop that, or take the host out of group {entries[0].group}.",
-            )  # fmt: skip
+            group = entries[0].group
+            hint = (
+                "Each host has ours there: stop that."
+                if group == ALL
+                else f"Stop that, or take the host out of group {group}."
+            )
+            yield Finding(host, ERROR, "ports", f"port {listener['port']} is taken by {listener['process']}", hint)
 
 
 def _network(

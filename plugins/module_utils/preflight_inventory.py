@@ -26,7 +26,8 @@ REQUIRED = {
     "ceph_mon": ("ceph_public_network",),
     "external_haproxy": ("haproxy_password",),
     "monitoring": ("grafana_admin_password",),
-    "awx": ("awx_admin_password", "awx_secret_key", "awx_operator_manifest", "awx_operator_checksum"),
+    "awx": ("awx_admin_password", "awx_secret_key", "awx_database_password", "awx_operator_manifest",
+            "awx_operator_checksum"),
 }  # fmt: skip
 # Several databases are a cluster, which has passwords of its own.
 CLUSTER = ("postgresql_superuser_password", "postgresql_replication_password", "redis_replication_password",

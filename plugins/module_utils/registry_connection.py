@@ -114,7 +114,8 @@ class RegistryConnection:
         except psycopg2.OperationalError as error:
             raise Unreachable(
                 f"{self._where} does not let us in: {str(error).strip()}",
-                "Check that it runs, registry_host, registry_user, registry_password and registry_ca_file.",
+                "Check that it runs, that the firewall lets this machine in (firewall_controller_networks),"
+                " registry_host, registry_user, registry_password and registry_ca_file.",
             ) from None
         # Transactions begin and end with our own words: one round trip less each, and a lost end can be asked for.
         connection.autocommit = True

@@ -220,7 +220,7 @@ EXECUTORS: dict[str, Callable[[VmRun, Step], None]] = {
     "remove_snapshots": lambda run, step: run.remove_snapshots(step.target, step.detail["snapshots"]),
     "remove": lambda run, step: run.ceph.remove(step.target),
     "define": lambda run, step: run.hypervisor.define(run.domain_xml()),
-    "start": lambda run, step: run.hypervisor.start(step.target),
+    "start": lambda run, step: run.hypervisor.start(step.target, run.ceph.monitors()),
     "resume": lambda run, step: run.hypervisor.resume(step.target),
     "suspend": lambda run, step: run.hypervisor.suspend(step.target),
     "shut_down": lambda run, step: shut_down(run.hypervisor, step.target, run.params["shutdown_timeout"]),

@@ -65,7 +65,7 @@ EXECUTORS: dict[str, Callable[[SeedRun, Step], None]] = {
     "eject_seed": lambda run, step: run.change_medium(step, None),
     "shut_down": lambda run, step: shut_down(run.hypervisor, step.target, run.params["shutdown_timeout"]),
     "power_off": lambda run, step: run.hypervisor.power_off(step.target),
-    "start": lambda run, step: run.hypervisor.start(step.target),
+    "start": lambda run, step: run.hypervisor.start(step.target, run.ceph.monitors()),
 }
 
 

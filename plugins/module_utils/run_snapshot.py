@@ -139,7 +139,7 @@ EXECUTORS: dict[str, Callable[[SnapshotRun, Step, SeenVm], None]] = {
     "shut_down_or_power_off": lambda run, step, seen: run.hypervisor.shut_down_or_power_off(
         step.target, run.shutdown_timeout
     ),
-    "start": lambda run, step, seen: run.hypervisor.start(step.target),
+    "start": lambda run, step, seen: run.hypervisor.start(step.target, run.ceph.monitors()),
 }
 
 

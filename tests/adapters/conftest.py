@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.virtfleet.cloud.plugins.module_utils import ceph, ceph_image, hypervisor
-from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import Domain, NodeConfig, render
+from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import Domain, Monitors, NodeConfig, render
 from ansible_collections.virtfleet.cloud.plugins.module_utils.nic import Nic
 from ansible_collections.virtfleet.cloud.plugins.module_utils.node_config import NODE_CONFIG, read_node_config
 from ansible_collections.virtfleet.cloud.tests.unit.doubles import FakeCeph, FakeHypervisor, World
 from ansible_collections.virtfleet.cloud.tests.unit.doubles_backup import BackupWorld
 
 SECTOR = 512
+MONITORS = (("10.0.0.1", 6789), ("10.0.0.2", 6789))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -85,12 +86,13 @@ def pool(ceph_kind: str, request: pytest.FixtureRequest) -> Iterator[Pool]:
 
 @dataclass
 class Host:
-    """A libvirt adapter, and the XML of a domain that it can start."""
+    """A libvirt adapter, the XML of a domain that it can start, and Ceph's monitors."""
 
     adapter: Any
     name: str
     vm_id: str
     xml: str
+    monitors: Monitors
     guest_obeys: bool
 
 
@@ -99,21 +101,23 @@ def host(hypervisor_kind: str, request: pytest.FixtureRequest) -> Iterator[Host]
     name, vm_id = f"adapter-{uuid.uuid4().hex[:8]}", str(uuid.uuid4())
     if hypervisor_kind == "double":
         world = World(guest_obeys=False)
-        yield Host(FakeHypervisor(world), name, vm_id, domain(name, vm_id, double_node(), ()), world.guest_obeys)
+        xml = domain(name, vm_id, double_node(), MONITORS)
+        yield Host(FakeHypervisor(world), name, vm_id, xml, MONITORS, world.guest_obeys)
         return
     node: NodeConfig = request.getfixturevalue("node")
     with (
         ceph.Ceph(node.ceph_conf, node.ceph_client, node.ceph_pool) as storage,
         hypervisor.Hypervisor(hypervisor_kind) as adapter,
     ):
-        xml = domain(name, vm_id, node, storage.monitors())
+        monitors = storage.monitors()
+        xml = domain(name, vm_id, node, monitors)
         if hypervisor_kind.startswith("test:"):
             xml = xml.replace('type="qemu"', 'type="test"', 1)
         volumes = [f"{name}.root", f"{name}.seed"]
         for volume in volumes:
             storage.write_seed(volume, bytes(SECTOR), vm_id, "digest")
         # A guest without an operating system does not hear the request; the test driver has no guest at all.
-        yield Host(adapter, name, vm_id, xml, hypervisor_kind.startswith("test:"))
+        yield Host(adapter, name, vm_id, xml, monitors, hypervisor_kind.startswith("test:"))
         if adapter.domain(name) is not None:
             adapter.power_off(name)
             adapter.undefine(name)
@@ -134,7 +138,7 @@ def double_node() -> NodeConfig:
     )
 
 
-def domain(name: str, vm_id: str, node: NodeConfig, monitors: tuple[tuple[str, int], ...]) -> str:
+def domain(name: str, vm_id: str, node: NodeConfig, monitors: Monitors) -> str:
     return render(
         Domain(
             name=name,

@@ -62,6 +62,18 @@ def test_the_power_of_a_domain(host: Host) -> None:
     assert state(host) is None
 
 
+def test_a_domain_starts_with_the_monitors_that_there_are(host: Host) -> None:
+    def found(xml: str) -> set[tuple[str, int]]:
+        return {(name, int(port)) for name, port in re.findall("<host name=['\"](.+?)['\"] port=['\"](.+?)['\"]", xml)}
+
+    former = re.sub("<host [^>]*>", "", host.xml).replace("<auth ", '<host name="192.0.2.1" port="6789" /><auth ')
+    host.adapter.define(former)
+    assert found(host.adapter.definition(host.name)) == {("192.0.2.1", 6789)}
+    host.adapter.start(host.name, host.monitors)
+    assert state(host) == "running"
+    assert found(host.adapter.definition(host.name)) == set(host.monitors)
+
+
 def test_what_the_state_does_not_allow_is_an_error(host: Host) -> None:
     host.adapter.define(host.xml)
     for action in (host.adapter.suspend, host.adapter.resume):

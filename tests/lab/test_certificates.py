@@ -210,6 +210,26 @@ def test_the_registry_works_again_after_its_certificate_ended(lab: Lab, tmp_path
     lab.vms(tmp_path)
 
 
+def test_a_certificate_is_replaced_before_it_ends(lab: Lab) -> None:
+    host = lab.hosts("database")[0]
+    postgresql = f"openssl s_client -connect {lab.address(host)}:5432 -starttls postgres </dev/null 2>/dev/null"
+    ports = [6379] + [
+        port for group, port in (("monitoring", 9090), ("external_haproxy", 443)) if host in lab.hosts(group)
+    ]
+
+    def served() -> list[str]:
+        serial = lab.on(host, "sh", "-c", f"{postgresql} | openssl x509 -noout -serial")
+        return [serial, *(str(shown(lab.address(host), port, authority_of(lab))) for port in ports)]
+
+    before = served()
+    # It is good for a year, and its CA for ten.
+    renewed = lab.play(RENEW, "--limit", host, pki_renew_days=400)
+    assert renewed.ok and f"{host} gets a certificate: it ends at" in renewed.output, renewed.output
+    assert not set(served()) & set(before)
+    again = lab.play(RENEW)
+    assert again.ok and again.unchanged, again.output
+
+
 def test_certificates_of_ones_own_are_served(lab: Lab, tmp_path: Path) -> None:
     node, monitoring = lab.hosts("virtualization")[0], lab.hosts("monitoring")[0]
     # What is there of one host: the proxy verifies Prometheus, and both have another CA for a while.

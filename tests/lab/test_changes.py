@@ -106,6 +106,8 @@ def test_sizes_grow_while_it_runs(lab: Lab, vm: str) -> None:
 
 @pytest.mark.slow
 def test_what_it_cannot_take_while_it_runs_waits_for_a_restart(lab: Lab, vm: str) -> None:
+    # Alone, this comes upon a guest whose first boot is not over, and which would not hear that it is to shut down.
+    lab.guest(NAME, "cloud-init status --wait", tries=60)
     asked = lab.play("playbooks/resize_vm.yml", name=NAME, ram=640)
     assert asked.ok and "allow_power_cycle=true" in asked.output
     change(lab, "resize_vm", ram=640, cpu=2, allow_power_cycle=True)

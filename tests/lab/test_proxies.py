@@ -43,17 +43,20 @@ import http.server, json, os, socket, sys
 class Api(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         path = self.path.partition("?")[0]
-        status = 200 if path in ("/api/", "/api/v2/me/", "/api/v2/ping/") else 404
+        status = 200 if path in sys.argv[3:] else 404
         if path == "/api/v2/ping/" and os.path.exists(sys.argv[1]):
             status = 503
-        body = json.dumps({"host": socket.gethostname(), "headers": self.headers.items()}).encode()
+        told = {"host": socket.gethostname(), "path": path, "headers": self.headers.items()}
+        body = json.dumps(told).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-http.server.ThreadingHTTPServer(("", 8052), Api).serve_forever()
+http.server.ThreadingHTTPServer(("", int(sys.argv[2])), Api).serve_forever()
 """
+API = ("8052", "/api/", "/api/v2/me/", "/api/v2/ping/")
+GRAFANA = ("3000", "/grafana/", "/grafana/api/health")
 
 
 @dataclass(frozen=True)
@@ -140,12 +143,13 @@ def basic(password: str) -> str:
     return "Basic " + base64.b64encode(f"virtfleet:{password}".encode()).decode()
 
 
-def start(lab: Lab, host: str) -> None:
-    lab.on(host, "systemd-run", "--collect", "--unit", "awx-stand-in", "python3", "-c", STAND_IN, ILL)
+def start(lab: Lab, host: str, served: tuple[str, ...] = API) -> None:
+    unit = f"stand-in-{served[0]}"
+    lab.on(host, "systemd-run", "--collect", "--unit", unit, "python3", "-c", STAND_IN, ILL, *served)
 
 
-def stop(lab: Lab, host: str) -> None:
-    lab.on(host, "systemctl", "stop", "awx-stand-in")
+def stop(lab: Lab, host: str, served: tuple[str, ...] = API) -> None:
+    lab.on(host, "systemctl", "stop", f"stand-in-{served[0]}")
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +218,24 @@ def test_monitoring_needs_the_login(proxy: Proxy, path: str, said: str) -> None:
         assert refused.status == 401 and said not in refused.body
     inside = proxy.get(path, Authorization=basic(password))
     assert inside.status == 200 and said in inside.body
+
+
+def test_grafana_has_its_path_and_a_login_of_its_own(proxy: Proxy) -> None:
+    monitoring = proxy.lab.hosts("monitoring")[0]
+    there = "test -e /usr/share/grafana/conf/defaults.ini && echo yes || echo no"
+    if proxy.lab.on(monitoring, "sh", "-c", there).strip() == "yes":
+        pytest.skip("Grafana is installed in this lab, and nothing can stand in for it")
+    assert proxy.get("/grafana/").status == 503
+    start(proxy.lab, monitoring, GRAFANA)
+    try:
+        until(lambda: proxy.get("/grafana/").status == 200, "the stand-in for Grafana", 20)
+        told = json.loads(proxy.get("/grafana/").body)
+        assert (told["host"], told["path"]) == (monitoring, "/grafana/")
+        assert "x-forwarded-for" in {name.lower() for name, _value in told["headers"]}
+        assert proxy.get("/grafana").headers["location"] == "/grafana/"
+    finally:
+        stop(proxy.lab, monitoring, GRAFANA)
+    until(lambda: proxy.get("/grafana/").status == 503, "the page that says so", 20)
 
 
 def test_cephs_dashboard_is_behind_the_login_and_its_own(proxy: Proxy) -> None:

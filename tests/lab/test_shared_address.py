@@ -87,7 +87,9 @@ def pair(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     extra = tmp_path_factory.mktemp("pair") / "pair.yml"
     # As docs/proxies.md has it.
     shared = {"haproxy_shared_address": address, "pki_names": [address]}
-    extra.write_text(yaml.safe_dump({"external_haproxy": {"hosts": {SECOND: None}, "vars": shared}}))
+    # One has all addresses, as by default, and one its own only.
+    named = {"haproxy_external_addresses": [lab.address(SECOND)]}
+    extra.write_text(yaml.safe_dump({"external_haproxy": {"hosts": {SECOND: named}, "vars": shared}}))
     made = Pair(lab, (first, SECOND), address, extra)
     try:
         played = made.play()

@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 
 from ansible_collections.virtfleet.cloud.plugins.module_utils.ceph import Marks
 from ansible_collections.virtfleet.cloud.plugins.module_utils.domain_xml import (
+    Monitors,
     hardware,
     owned_metadata,
     volumes,
     with_hardware,
+    with_monitors,
 )
 from ansible_collections.virtfleet.cloud.plugins.module_utils.errors import Backend, Conflict, VirtfleetError
 from ansible_collections.virtfleet.cloud.plugins.module_utils.ownership import Ownership
@@ -313,8 +315,10 @@ class FakeHypervisor:
         live = None if state == "stopped" else domain.live or domain.defined
         self.world.domains[name] = replace(domain, state=state, live=live)
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, monitors: Monitors = ()) -> None:
         self._become("start", name, "running", ("stopped",))
+        if monitors and name in self.world.xml:
+            self.world.xml[name] = with_monitors(self.world.xml[name], monitors)
 
     def resume(self, name: str) -> None:
         self._become("resume", name, "running", ("suspended",))

@@ -19,9 +19,13 @@ SSH = {"name": "ssh", "tcp": [22], "to": ["all"], "from": ["manager"], "networks
 
 
 def rules(
-    host: str, *services: dict[str, Any], management: tuple[str, ...] = (), admin: Sequence[str] = tuple(EVERYWHERE)
+    host: str,
+    *services: dict[str, Any],
+    management: tuple[str, ...] = (),
+    admin: Sequence[str] = tuple(EVERYWHERE),
+    storage: Sequence[str] = (),
 ) -> Rules:
-    networks = {"controllers": ["192.0.2.0/24"], "admin": list(admin)}
+    networks = {"controllers": ["192.0.2.0/24"], "admin": list(admin), "storage": list(storage)}
     return plan_rules(services, host, Site(GROUPS, ADDRESSES.__getitem__, networks, management))
 
 
@@ -76,6 +80,15 @@ def test_guests_do_not_reach_what_is_not_for_everybody() -> None:
     assert "ip daddr @all_hosts_v4 tcp dport { 49152-49215, 5432 } drop" in plan.guests
     assert elements(plan)["all_hosts_v4"] == ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.9"]
     assert "22" in rules("node-1", SSH, admin=["10.1.0.0/16"]).guests[0]
+
+
+@pytest.mark.parametrize("management", [(), ("10.0.0.0/24",)])
+def test_guests_do_not_reach_hosts_by_their_addresses_for_storage(management: tuple[str, ...]) -> None:
+    osd = {"name": "osd", "tcp": [6800], "to": ["virtualization"], "from": ["virtualization"], "networks": ["storage"]}
+    plan = rules("node-1", osd, management=management, storage=["10.0.30.0/24"])
+    (rule,) = (rule for rule in plan.guests if rule.startswith("ip "))
+    assert rule.endswith("tcp dport { 6800 } drop")
+    assert "10.0.30.0/24" in elements(plan)[rule.split("@")[1].split()[0]]
 
 
 @pytest.mark.parametrize(

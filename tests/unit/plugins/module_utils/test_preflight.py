@@ -92,6 +92,15 @@ def test_some_ports_are_served_with_a_cluster_or_a_dashboard_only() -> None:
     assert [finding.finding for finding in found] == ["port 8008 is taken by nginx", "port 8080 is taken by nginx"]
 
 
+def test_a_node_exporter_of_somebody_else_is_in_the_way_on_any_host() -> None:
+    (found,) = look(["manager"], listeners=[{"port": 9100, "process": "node_exporter"}])
+    assert (found.finding, found.hint) == (
+        "port 9100 is taken by node_exporter",
+        "Each host has ours there: stop that.",
+    )
+    assert look(["manager"], listeners=[{"port": 9100, "process": "prometheus-node"}]) == []
+
+
 def test_memory_counts_guests_and_osds() -> None:
     wanted = VARIABLES | {"libvirt_node_memory_mib": 60000}
     assert look(["virtualization"], wanted) == []
@@ -206,6 +215,7 @@ def test_a_good_inventory_has_no_findings() -> None:
         ({"awx": ["d"]}, {}, ERROR, "awx_k3s_url is not set, needed by awx Set it"),
         ({"awx": ["d"]}, {}, ERROR, "awx_k3s_checksum is not set"),
         ({"awx": ["d"]}, {}, ERROR, "awx_operator_manifest is not set"),
+        ({"awx": ["d"]}, {}, ERROR, "awx_database_password is not set"),
         ({"awx": ["d"]}, {"awx_kubeconfig": "config"}, ERROR, "awx_operator_checksum is not set"),
         ({}, {"registry_redis_host": "10.0.0.2"}, ERROR, "registry_redis_host is 10.0.0.2"),
         ({}, {"ceph_public_network": "10.0.0.1/24"}, ERROR, "no network"),
@@ -224,7 +234,16 @@ def test_each_mistake_is_found(groups: dict[str, list[str]], variables: dict[str
     assert any(one.level == level and words in f"{one.finding} {one.hint}" for one in found), found
 
 
-AWX = dict.fromkeys(("awx_admin_password", "awx_secret_key", "awx_operator_manifest", "awx_operator_checksum"), "x")
+AWX = dict.fromkeys(
+    (
+        "awx_admin_password",
+        "awx_secret_key",
+        "awx_database_password",
+        "awx_operator_manifest",
+        "awx_operator_checksum",
+    ),
+    "x",
+)
 
 
 @pytest.mark.parametrize(
