@@ -32,7 +32,9 @@ class Lab:
     up_output: str = ""
     name: str = NAME
 
-    def play(self, playbook: str, *arguments: str, directory: Path = ROOT, **variables: Any) -> Result:
+    def play(
+        self, playbook: str, *arguments: str, directory: Path = ROOT, minutes: int = 10, **variables: Any
+    ) -> Result:
         command = ["ansible-playbook", "-i", str(self.inventory), playbook, "-e", json.dumps(variables), *arguments]
         environment = os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
         return Result.of(
@@ -43,7 +45,7 @@ class Lab:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=10 * MINUTE,
+                timeout=minutes * MINUTE,
             )
         )
 

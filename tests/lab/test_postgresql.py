@@ -4,37 +4,40 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from contextlib import closing
 
+import psycopg2
 import pytest
 
-from .conftest import CA, Lab, Result
+from .conftest import Lab, Result
 
 # As AWX has it.
 OTHER = {"name": "other", "user": "other_owner", "password": "a word of its own"}
-# From another host, by TLS that is verified.
-CONNECT = """
-import json, psycopg2, sys
-work = json.load(sys.stdin)
-connection = psycopg2.connect(sslmode="verify-full", connect_timeout=10, **work["to"])
-with connection, connection.cursor() as cursor:
-    cursor.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
-    cursor.execute("SELECT current_database(), current_user")
-    print(*cursor.fetchone())
-"""
 
 
 def play(lab: Lab, *arguments: str, databases: list[dict[str, str]]) -> Result:
     return lab.play("playbooks/site.yml", "--tags", "registry", *arguments, postgresql_databases=databases)
 
 
-def connect(lab: Lab, database: str, password: str = OTHER["password"]) -> str:
-    """What a client of the registry's address is told, on a node."""
+def connect(lab: Lab, database: str, password: str = OTHER["password"]) -> tuple[str, str]:
+    """The database and the user that a client of the registry's address comes to."""
     settings = lab.settings()
-    place = {"host": settings["registry_host"], "port": settings["registry_port"], "sslrootcert": CA}
-    to = {**place, "dbname": database, "user": OTHER["user"], "password": password}
-    return lab.python(lab.hosts("virtualization")[0], CONNECT, stdin=json.dumps({"to": to})).strip()
+    connection = psycopg2.connect(
+        host=settings["registry_host"],
+        port=settings["registry_port"],
+        dbname=database,
+        user=OTHER["user"],
+        password=password,
+        sslmode="verify-full",
+        sslrootcert=settings["registry_ca_file"],
+        connect_timeout=10,
+    )
+    with closing(connection), connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
+        cursor.execute("SELECT current_database(), current_user")
+        ((name, user),) = cursor.fetchall()
+        return name, user
 
 
 @pytest.fixture
@@ -53,11 +56,11 @@ def test_another_database_is_made_and_let_in(lab: Lab, other: Result) -> None:
     assert OTHER["password"] not in other.output
     again = play(lab, databases=[OTHER])
     assert again.ok and again.unchanged, again.output
-    assert connect(lab, "other") == "other other_owner"
+    assert connect(lab, "other") == ("other", "other_owner")
     # Its owner is nobody in the registry, which asks for nothing but a password.
-    with pytest.raises(AssertionError, match=r"no pg_hba\.conf entry"):
+    with pytest.raises(psycopg2.OperationalError, match=r"no pg_hba\.conf entry"):
         connect(lab, "virtfleet")
-    with pytest.raises(AssertionError, match="password authentication failed"):
+    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         connect(lab, "other", "a wrong one")
 
 
