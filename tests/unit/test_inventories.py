@@ -77,6 +77,16 @@ def test_a_preflight_finds_no_mistake(example: Path) -> None:
 
 
 @each_example
+@pytest.mark.parametrize("where", ["localhost", "all"])
+def test_the_controller_and_hosts_find_the_certificate(example: Path, where: str) -> None:
+    """Playbooks for virtual machines run on the controller, which is no host of the inventory."""
+    told = ansible(
+        "ansible", where, "-i", str(example), "-m", "ansible.builtin.debug", "-a", "msg={{ registry_ca_file }}"
+    )
+    assert set(re.findall(r"msg: (.+)", told)) == {f"{example}/pki/ca.crt"}, told
+
+
+@each_example
 def test_what_awx_needs_is_named_where_there_is_one(example: Path) -> None:
     groups, _variables = read(example)
     needed = {name for name in (*REQUIRED["awx"], *KUBERNETES) if not SECRET.search(name)}
