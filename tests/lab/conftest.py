@@ -114,14 +114,20 @@ class Lab:
         until(lambda: ("full_quota" in self.on("node-1", *pools)) is full, f"full: {full}")
 
     @contextmanager
-    def away(self, host: str) -> Iterator[None]:
-        """A host that takes no SSH connections and drops those it has."""
-        rule = ["INPUT", "-p", "tcp", "--dport", "22", "-j", "REJECT", "--reject-with", "tcp-reset"]
-        self.on(host, "iptables", "-I", *rule)
+    def refused(self, host: str, match: str) -> Iterator[None]:
+        """A host answers TCP that matches, in the words of nftables, by resets, also of connections that are there."""
+        chain = f"type filter hook input priority -10; {match} reject with tcp reset"
+        self.on(host, "nft", "--file", "/dev/stdin", stdin=f"table inet refused {{ chain input {{ {chain}; }}; }}")
         try:
             yield
         finally:
-            self.on(host, "iptables", "-D", *rule)
+            self.on(host, "nft", "delete", "table", "inet", "refused")
+
+    @contextmanager
+    def away(self, host: str) -> Iterator[None]:
+        """A host that takes no SSH connections and drops those it has."""
+        with self.refused(host, "tcp dport 22"):
+            yield
 
     def sql(self, query: str, host: str = "") -> str:
         """What the registry's database answers, unaligned: on the host that takes writes, or on a named one."""

@@ -95,12 +95,8 @@ def test_a_guest_goes_on_where_it_moves_to(lab: Lab, guest: str) -> None:
     assert where(lab, guest) == {"node-1": "running"} and row(lab, guest).startswith("node-1|running||")
 
     # Its memory goes by TLS from libvirt to libvirt, and not beside that from QEMU to QEMU.
-    beside = ["INPUT", "-p", "tcp", "--dport", "49152:49215", "-j", "REJECT"]
-    lab.on("node-2", "iptables", "-I", *beside)
-    try:
+    with lab.refused("node-2", "tcp dport 49152-49215"):
         result = move(lab, guest, node="node-2")
-    finally:
-        lab.on("node-2", "iptables", "-D", *beside)
     assert result.ok, result.output
     again = move(lab, guest, node="node-2")
     assert again.ok and again.unchanged, again.output

@@ -166,15 +166,11 @@ def test_a_guest_with_the_tag_is_a_target(lab: Lab, guest: None) -> None:
 def test_a_host_that_is_down_is_told_to_alertmanager(lab: Lab) -> None:
     host = next(host for host in lab.hosts("ceph_osd") if host not in lab.hosts("virtualization"))
     (watcher,) = lab.hosts("monitoring")
-    rule = ["INPUT", "-p", "tcp", "-s", lab.address(watcher), "-j", "REJECT", "--reject-with", "tcp-reset"]
-    lab.on(host, "iptables", "-I", *rule)
-    try:
+    with lab.refused(host, f"ip saddr {lab.address(watcher)} meta l4proto tcp"):
         deadline = time.monotonic() + 4 * MINUTE
         while ("HostDown", host) not in (alerts := told_alerts(lab)):
             assert time.monotonic() < deadline, alerts
             time.sleep(5)
-    finally:
-        lab.on(host, "iptables", "-D", *rule)
 
 
 def told_alerts(lab: Lab) -> set[tuple[str, str]]:
