@@ -37,7 +37,7 @@ def test_one_database_becomes_three_and_keeps_what_it_has(lab: Lab, tmp_path: Pa
         return lab.sql("SELECT count(*) FROM public.growth", host) == str(ROWS)
 
     def play(playbook: str, **variables: Any) -> str:
-        result = lab.play(f"playbooks/{playbook}.yml", "-i", str(more), **place, **variables)
+        result = lab.play(f"playbooks/{playbook}.yml", "-i", str(more), minutes=20, **place, **variables)
         assert result.ok, result.output
         return result.output
 
