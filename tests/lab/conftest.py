@@ -97,6 +97,20 @@ class Lab:
         units = [dict(line.split("=", 1) for line in unit.splitlines()) for unit in shown.strip().split("\n\n")]
         return {unit["Id"]: unit["ActiveEnterTimestampMonotonic"] for unit in units}
 
+    @contextmanager
+    def nothing_restarts(self, hosts: list[str]) -> Iterator[None]:
+        """What runs on hosts runs on, whatever comes besides."""
+        before = {host: self.services(host) for host in hosts}
+        yield
+        for host, services in before.items():
+            now = self.services(host)
+            assert {unit: now.get(unit) for unit in services} == services, host
+
+    def has_grafana(self) -> bool:
+        """Whether its package could be had."""
+        there = "test -e /usr/share/grafana/conf/defaults.ini && echo yes || echo no"
+        return self.on(self.hosts("monitoring")[0], "sh", "-c", there).strip() == "yes"
+
     def ceph(self, *command: str) -> Any:
         """What Ceph answers to a command."""
         return json.loads(self.on("node-1", "ceph", *command, "--format", "json"))

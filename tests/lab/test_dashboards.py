@@ -183,8 +183,7 @@ def test_a_metric_that_is_not_there_is_noticed(lab: Lab, watched: Prometheus) ->
 
 @pytest.fixture
 def without_grafana(lab: Lab) -> None:
-    there = "test -e /usr/share/grafana/conf/defaults.ini && echo yes || echo no"
-    if lab.on(lab.hosts("monitoring")[0], "sh", "-c", there).strip() == "yes":
+    if lab.has_grafana():
         pytest.skip("Grafana is installed in this lab")
 
 

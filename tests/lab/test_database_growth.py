@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import CA, Lab, until
+from .conftest import Lab, until
+from .test_databases import PATRONI, redis, redis_masters
 
 pytestmark = pytest.mark.slow
 
@@ -43,17 +44,14 @@ def test_one_database_becomes_three_and_keeps_what_it_has(lab: Lab, tmp_path: Pa
 
     play("site")
 
-    members = json.loads(lab.on(first, "patronictl", "-c", "/etc/patroni/config.yml", "list", "--format", "json"))
+    members = json.loads(lab.on(first, *PATRONI, "list", "--format", "json"))
     assert {member["Member"]: member["Role"] == "Leader" for member in members} == {first: True} | dict.fromkeys(
         NEW, False
     )
     for host in hosts:
         until(partial(has_all, host), f"all rows on {host}")
-    client = ["redis-cli", "--tls", "--cacert", CA, "--no-auth-warning", "--user", "virtfleet_exporter"]
-    password = lab.settings()["redis_exporter_password"]
-    roles = {host: lab.on(host, *client, "--pass", password, "info", "replication") for host in hosts}
-    assert [host for host in hosts if "role:master" in roles[host]] == [first]
-    assert "connected_slaves:2" in roles[first]
+    assert redis_masters(lab, hosts) == [first]
+    assert "connected_slaves:2" in redis(lab, first, "info", "replication")
     # What is there, and what is made now, by the proxy.
     assert "grown" in play("list_vms")
     play("create_vm", name="after", ram=64, disk=2)
