@@ -261,7 +261,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         assert up.returncode == 0, up.stdout + up.stderr
         print(up.stdout[up.stdout.index("\nPhases") :])
         made = Lab(ROOT / "inventories" / f"lab-{NAME}" / "hosts.yml", up.stdout)
-        hold_timers(made)
+        hold_jobs(made)
         yield made
     finally:
         if not request.config.getoption("--keep-lab", default=False):
@@ -272,23 +272,38 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
             assert remains(NAME, SUBNET) == []
 
 
+JOBS = ("refresh", "reconcile", "guests")
 # A service whose condition does not hold is not run, and its timer is as site.yml made it.
 HOLD = "/run/systemd/system/virtfleet-{}.service.d/hold.conf"
 
 
-def hold_timers(lab: Lab) -> None:
+def hold_job(lab: Lab, job: str) -> None:
+    file = HOLD.format(job)
+    write = f"mkdir -p $(dirname {file}) && printf '[Unit]\nConditionPathExists=/nowhere\n' > {file}"
+    lab.on("manager-1", "sh", "-c", f"{write} && systemctl daemon-reload")
+
+
+def hold_jobs(lab: Lab) -> None:
     """What tests have made wrong is not to be put right by the manager meanwhile."""
-    for job in ("refresh", "reconcile"):
-        file = HOLD.format(job)
-        write = f"mkdir -p $(dirname {file}) && printf '[Unit]\nConditionPathExists=/nowhere\n' > {file}"
-        lab.on("manager-1", "sh", "-c", write)
-    lab.on("manager-1", "systemctl", "daemon-reload")
+    for job in JOBS:
+        hold_job(lab, job)
 
 
-def let_timers_go(lab: Lab) -> None:
-    """The manager works as users have it."""
-    lab.on("manager-1", "rm", "-f", *(HOLD.format(job) for job in ("refresh", "reconcile")))
-    lab.on("manager-1", "systemctl", "daemon-reload")
+def run_job(lab: Lab, job: str) -> None:
+    """A whole run of the manager's job, begun after what was done before; it is held again when it has ended.
+
+    A start while the service runs already is no new run, and that one may have looked too early: so the timer is
+    stopped, and a start that the condition forbids waits for a run that had begun.
+    """
+    service, timer = f"virtfleet-{job}.service", f"virtfleet-{job}.timer"
+    lab.on("manager-1", "systemctl", "stop", timer)
+    try:
+        lab.on("manager-1", "systemctl", "start", service, minutes=3)
+        lab.on("manager-1", "sh", "-c", f"rm -f {HOLD.format(job)} && systemctl daemon-reload")
+        lab.on("manager-1", "systemctl", "start", service, minutes=3)
+    finally:
+        hold_job(lab, job)
+        lab.on("manager-1", "systemctl", "start", timer)
 
 
 def remains(name: str, subnet: str) -> list[str]:

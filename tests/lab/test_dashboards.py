@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Lab, Result, hold_timers, let_timers_go, until
+from .conftest import Lab, Result, run_job, until
 
 NAME = "dashboard-vm"
 DIRECTORY = "/etc/grafana/provisioning/dashboards"
@@ -113,10 +113,9 @@ def watched(lab: Lab) -> Iterator[Prometheus]:
     """A VM that runs, and what the manager and the database tell of their work."""
     made = lab.play("playbooks/create_vm.yml", name=NAME, node=lab.hosts("virtualization")[0], ram=64, disk=5)
     assert made.ok, made.output
-    let_timers_go(lab)
     try:
         for job in ("refresh", "reconcile"):
-            lab.on(lab.hosts("manager")[0], "systemctl", "start", f"virtfleet-{job}.service", minutes=2)
+            run_job(lab, job)
         for host in lab.hosts("database"):
             lab.on(host, "systemctl", "start", "virtfleet-registry-backup.service")
         # The guest has no exporter, and no address that is reached from elsewhere: the monitoring host answers for it.
@@ -127,7 +126,6 @@ def watched(lab: Lab) -> Iterator[Prometheus]:
         until(lambda: "guests" in prometheus.jobs(), "the guest among the targets")
         yield prometheus
     finally:
-        hold_timers(lab)
         lab.play("playbooks/delete_vm.yml", name=NAME, purge=True, force=True)
         lab.play("playbooks/monitor_guests.yml")
 

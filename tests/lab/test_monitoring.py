@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from .conftest import MINUTE, ROOT, Lab, hold_timers, let_timers_go, until
+from .conftest import JOBS, MINUTE, ROOT, Lab, run_job, until
 
 RULES = ROOT / "roles" / "prometheus" / "files" / "rules"
 GUEST = "watched-1"
@@ -37,12 +37,8 @@ def targets(lab: Lab) -> dict[tuple[str, str], dict[str, Any]]:
 @pytest.fixture(scope="module")
 def told(lab: Lab) -> Iterator[None]:
     """All that tells something once in a while has done so, and Prometheus has read it."""
-    let_timers_go(lab)
-    try:
-        for job in ("refresh", "reconcile", "guests"):
-            lab.on(lab.hosts("manager")[0], "systemctl", "start", f"virtfleet-{job}.service", minutes=3)
-    finally:
-        hold_timers(lab)
+    for job in JOBS:
+        run_job(lab, job)
     for host in lab.hosts("database"):
         lab.on(host, "systemctl", "start", "virtfleet-registry-backup.service")
     time.sleep(20)
