@@ -31,14 +31,14 @@ def parcel() -> bytes:
 
 
 def test_the_real_ones_keep_what_the_doubles_promise(lab: Lab) -> None:
-    lab.on("node-1", "apt-get", "install", "--yes", "--no-install-recommends", "python3-pytest", minutes=5)
+    lab.on("node-1", "apt-get", "install", "--yes", "--no-install-recommends", "python3-pytest", minutes=10)
     lab.on("node-1", "mkdir", "-p", DIRECTORY)
     command = ["podman", "exec", "--interactive", f"{lab.name}-node-1", "tar", "-x", "-C", DIRECTORY]
     subprocess.run(command, input=parcel(), check=True, timeout=60)
     suite = (
         f"cd {DIRECTORY}/{COLLECTION} && PYTHONPATH={DIRECTORY} python3 -m pytest -q tests/adapters --real 2>&1 || true"
     )
-    output = lab.on("node-1", "sh", "-c", suite, minutes=5)
+    output = lab.on("node-1", "sh", "-c", suite, minutes=15)
     closing = output.strip().splitlines()[-1]
     passed = re.search(r"(\d+) passed", closing)
     assert passed and "failed" not in closing and "error" not in closing and "skipped" not in closing, output

@@ -20,7 +20,7 @@ NODE = "node-1"
 NAME, IMAGE, COPY, PLACE, OTHER = "bak-lab", "bak-image", "bak-copy", "/srv/bak-lab", "bak-pool"
 GUEST, GUEST_PLACE = "bak-guest", "/srv/bak-guest"
 MIB = 1024 * 1024
-BUSY = 30
+BUSY = 180
 
 
 def play(lab: Lab, playbook: str, *arguments: str, **variables: Any) -> Result:
@@ -185,11 +185,10 @@ def test_a_backup_that_is_killed_is_none(lab: Lab, tmp_path: Path, vm: str) -> N
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         partial = f"{PLACE}/{NAME}/torn.partial/root.rbd-diff"
         # Only the process that writes it is killed.
-        other = f'[ "$(readlink $fd)" != {partial} ]'
-        kill = f"for fd in /proc/[0-9]*/fd/*; do {other} || kill -9 $(echo $fd | cut -d/ -f3); done"
+        holders = f"find /proc/[0-9]*/fd -lname {partial} 2>/dev/null | cut -d/ -f3 | sort -u"
         deadline = time.monotonic() + BUSY
         while running.poll() is None and time.monotonic() < deadline:
-            lab.on(NODE, "sh", "-c", f"[ ! -e {partial} ] || {{ {kill}; }}")
+            lab.on(NODE, "sh", "-c", f"{holders} | xargs -r kill -9 || true")
             time.sleep(0.5)
         assert running.wait(timeout=BUSY) != 0
     assert listed(lab, tmp_path)["torn"] == "partial" and set(bases(lab, tmp_path)) == {*before, "backup-torn"}

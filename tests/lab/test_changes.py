@@ -73,7 +73,7 @@ def row(lab: Lab) -> str:
 
 
 def test_the_first_boot_makes_and_mounts_file_systems(lab: Lab, vm: str) -> None:
-    lab.guest(NAME, "cloud-init status --wait", tries=60)
+    lab.guest(NAME, "cloud-init status --wait", tries=60, minutes=10)
     source, kind = lab.guest(NAME, "findmnt --noheadings --output SOURCE,FSTYPE /srv/data").split()
     assert kind == "ext4"
     assert lab.guest(NAME, f"readlink -f {by_id('data')}").strip() == source
@@ -107,7 +107,7 @@ def test_sizes_grow_while_it_runs(lab: Lab, vm: str) -> None:
 @pytest.mark.slow
 def test_what_it_cannot_take_while_it_runs_waits_for_a_restart(lab: Lab, vm: str) -> None:
     # Alone, this comes upon a guest whose first boot is not over, and which would not hear that it is to shut down.
-    lab.guest(NAME, "cloud-init status --wait", tries=60)
+    lab.guest(NAME, "cloud-init status --wait", tries=60, minutes=10)
     asked = lab.play("playbooks/resize_vm.yml", name=NAME, ram=640)
     assert asked.ok and "allow_power_cycle=true" in asked.output
     change(lab, "resize_vm", ram=640, cpu=2, allow_power_cycle=True)
@@ -173,7 +173,7 @@ def test_a_deleted_vm_comes_back_with_its_disks(lab: Lab, vm: str) -> None:
         assert lab.play("playbooks/refresh_vms.yml", names=[NAME]).ok
         return bool(lab.sql(f"SELECT ip FROM virtfleet.vm WHERE name = '{NAME}' AND state = 'running'"))
 
-    becomes(has_address, True, 3 * MINUTE)
+    becomes(has_address, True, 10 * MINUTE)
     assert lab.guest(NAME, "cat /srv/data/file", tries=60).strip() == "kept"
 
 

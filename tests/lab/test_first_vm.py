@@ -60,7 +60,7 @@ def test_the_guest_is_in_the_inventory_and_answers(lab: Lab) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
         )
         assert done.returncode == 0 and shown in done.stdout, done.stdout + done.stderr
 

@@ -52,8 +52,8 @@ def idle(lab: Lab) -> Iterator[str]:
 def agent(lab: Lab, node: str, command: str, **arguments: Any) -> Any:
     """What the guest agent answers; it may not have begun yet."""
     request = json.dumps({"execute": command, "arguments": arguments})
-    ask = f"for n in $(seq 60); do virsh qemu-agent-command {GUEST} '{request}' 2>/dev/null && exit; sleep 1; done"
-    return json.loads(lab.on(node, "sh", "-c", f"{ask}; exit 1", minutes=2))["return"]
+    ask = f"for n in $(seq 300); do virsh qemu-agent-command {GUEST} '{request}' 2>/dev/null && exit; sleep 1; done"
+    return json.loads(lab.on(node, "sh", "-c", f"{ask}; exit 1", minutes=10))["return"]
 
 
 def read(lab: Lab, node: str, path: str) -> str:

@@ -21,29 +21,17 @@ from typing import Any
 
 import pytest
 
-from .conftest import MINUTE, ROOT, Lab, Result, until
+from .conftest import MINUTE, ROOT, Lab, Result
 
 POOL = "libvirt-pool"
 HOST = "manager-1"
 MIB = 1024**2
 GIB = 1024**3
-# It speaks of the machine's own disk.
-EXPECTED_WARNINGS = {"MON_DISK_LOW"}
 
 
 def run(*command: str, timeout: int = MINUTE) -> str:
     """The output of a command on this machine."""
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=True).stdout.strip()
-
-
-def is_healthy(lab: Lab) -> bool:
-    status = lab.ceph("status")
-    checks = set(status["health"]["checks"]) - EXPECTED_WARNINGS
-    states = {state["state_name"] for state in status["pgmap"]["pgs_by_state"]}
-    # A group that is being scrubbed is clean as well.
-    unclean = {state for state in states if not state.startswith("active+clean")}
-    assert not checks | unclean, checks | unclean
-    return True
 
 
 def site(lab: Lab, *arguments: str, **variables: Any) -> Result:
@@ -189,7 +177,7 @@ def test_parts_can_be_added_later_and_taken_away(lab: Lab, tmp_path: Path, attac
         osds = {osd["osd"]: (osd["up"], osd["in"]) for osd in lab.ceph("osd", "dump")["osds"]}
         assert osds == dict.fromkeys(range(4), (1, 1))
         assert lab.ceph("osd", "find", "3")["host"] == HOST
-        until(lambda: is_healthy(lab), "healthy with four of each")
+        lab.wait_for_health()
 
         changes_nothing(site(lab, *extended, ceph_mon_group="monitors"))
     finally:
@@ -199,7 +187,7 @@ def test_parts_can_be_added_later_and_taken_away(lab: Lab, tmp_path: Path, attac
     assert set(lab.ceph("quorum_status")["quorum_names"]) == {"node-1", "node-2", "node-3"}
     assert (lab.ceph("osd", "stat")["num_osds"], lab.ceph("status")["fsid"]) == (3, cluster)
     assert lab.address(HOST) not in lab.on("node-1", "cat", "/etc/ceph/ceph.conf")
-    until(lambda: is_healthy(lab), "healthy with three of each")
+    lab.wait_for_health()
 
 
 @pytest.mark.slow

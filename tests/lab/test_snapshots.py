@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Lab, Result
+from .conftest import Lab, Result, until
 from .test_trouble import LIBVIRT, ceph_units, down, silent
 
 POOL = "libvirt-pool"
@@ -137,12 +137,12 @@ def test_a_guest_with_an_agent_is_frozen_and_thawed(lab: Lab, tmp_path: Path) ->
     timings = [line.strip() for line in result.output.splitlines() if line.strip().startswith(("create:", "freeze:"))]
     print(f"snapshot of a running guest, in ms: {', '.join(timings)}")
     assert snapshots(lab, tmp_path, "test-1")["frozen"]["frozen"] is True
-    assert frozen(lab, node) == "thawed"
+    until(lambda: frozen(lab, node) == "thawed", "thawed")
     with silent(lab, ceph_units(lab, "osd")):
         result = play(lab, "snapshot_vm", name="test-1", snapshot="mute")
     assert not result.ok and "Ceph did not answer" in result.output and "ceph -s" in result.output
     lab.wait_for_health()
-    assert frozen(lab, node) == "thawed"
+    until(lambda: frozen(lab, node) == "thawed", "thawed")
     with down(lab, node, *LIBVIRT):
         result = play(lab, "snapshot_vm", name="test-1", snapshot="mute")
     assert not result.ok and "libvirt at qemu:///system does not answer" in result.output

@@ -198,12 +198,12 @@ def test_two_stops_and_a_delete_at_once(lab: Lab, vm: str) -> None:
     """One of them does it; the others say who, or find nothing left to do."""
     assert play(lab, "start_vm").ok
     with ThreadPoolExecutor(2) as pool:
-        slow = pool.submit(play, lab, "stop_vm", timeout=20)
+        slow = pool.submit(play, lab, "stop_vm", timeout=40)
         until(lambda: is_leased(lab), "a lease of the first")
         assert "is being changed by" in says(play(lab, "stop_vm", force=True))
         assert "is being changed by" in says(play(lab, "delete_vm"))
         # Its guest is at its firmware and does not hear it.
-        assert "did not shut down within 20 s" in says(slow.result())
+        assert "did not shut down within 40 s" in says(slow.result())
     assert play(lab, "stop_vm", force=True).ok
     assert play(lab, "stop_vm").unchanged
 
