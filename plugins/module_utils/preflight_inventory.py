@@ -216,11 +216,12 @@ def _registry(groups: Groups, variables: Variables) -> Iterator[Finding]:
     proxies = _members(groups, "internal_haproxy")
     serving = proxies if len(databases) > 1 else [*databases, *proxies]
     places = {place for host in serving for place in (host, address_of(host, variables))}
-    places |= {
-        str(variables[host]["haproxy_shared_address"])
-        for host in proxies
-        if variables[host].get("haproxy_shared_address")
-    }
+    for host in proxies:
+        served = [
+            *(variables[host].get("haproxy_internal_addresses") or []),
+            variables[host].get("haproxy_shared_address"),
+        ]
+        places |= {str(place) for place in served if place} - {"*", "0.0.0.0", "::"}
     for name in ("registry_host", "registry_redis_host"):
         value = str(variables[databases[0]].get(name) or "")
         # A name may be another one for the same host, which only a resolver knows.
@@ -243,19 +244,15 @@ def _proxies(groups: Groups, variables: Variables) -> Iterator[Finding]:
 
 
 def _addresses(groups: Groups, variables: Variables) -> Iterator[Finding]:
-    nodes, databases = _members(groups, "virtualization"), _members(groups, "database")
-    members = databases if len(databases) > 1 else []
     for host, mine in variables.items():
         address = address_of(host, variables)
         if _is(IPv6Address, address):
             hint = "Set ansible_host to an IPv4 address of it."
             yield Finding(host, ERROR, "network", f"is reached by {address}, in IPv6", hint)
-        elif host in members and not _is(IPv4Address, address):
-            said = f"is reached by the name {address}, by which etcd cannot listen"
+        elif not _is(IPv4Address, address):
+            # Debian writes a host's own name into its /etc/hosts as 127.0.1.1; and sshd compares addresses only.
+            said = f"is reached by the name {address}, by which its services cannot listen"
             yield Finding(host, ERROR, "network", said, "Set ansible_host to its address.")
-        elif host in nodes and not _is(IPv4Address, str(mine.get("libvirt_tls_address") or address)):
-            said = f"is reached by the name {address}, by which libvirt cannot listen"
-            yield Finding(host, ERROR, "network", said, "Set ansible_host, or libvirt_tls_address, to its address.")
         for name, where in ADDRESSES.items():
             served = mine.get(name) or address
             if served not in (address, "0.0.0.0") and any(host in _members(groups, group) for group in where):

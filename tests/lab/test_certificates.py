@@ -68,14 +68,15 @@ class Authority:
     def file(self) -> Path:
         return self.directory / "ca.crt"
 
-    def give(self, host: str, names: list[str], days: int = 30) -> int:
+    def give(self, host: str, names: list[str], days: int = 30, is_client: bool = True) -> int:
         """Make key and certificate of a host, for names and addresses; the serial number."""
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH] + ([ExtendedKeyUsageOID.CLIENT_AUTH] if is_client else [])
         key = ec.generate_private_key(ec.SECP256R1())
         others: list[x509.GeneralName] = [x509.IPAddress(ip_address(name)) for name in names if name[0].isdigit()]
         extensions = [
             x509.SubjectAlternativeName([x509.DNSName(name) for name in names if not name[0].isdigit()] + others),
             key_usage("digital_signature", "key_encipherment"),
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+            x509.ExtendedKeyUsage(usages),
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
         ]
         certificate = self.signed(called(host), key.public_key(), days, extended(*extensions))
@@ -261,6 +262,7 @@ def test_certificates_of_ones_own_are_served(lab: Lab, tmp_path: Path) -> None:
         ("ended", "{host}.crt: It has ended, at 20"),
         ("of another key", "{host}.crt: Its key is another one than that of {directory}/{host}.key."),
         ("of another host", "{host}.crt: It is not for DNS:{host}, IP:{address}."),
+        ("of servers only", "{host}.crt: It is not made for TLS Web Client Authentication, which it is used for."),
         ("of another CA", "{host}.crt: It does not lead to {directory}/ca.crt (Cannot complete chain"),
     ],
 )
@@ -268,7 +270,7 @@ def test_a_certificate_of_ones_own_that_is_wrong_is_refused(lab: Lab, tmp_path: 
     host, other = lab.hosts("external_haproxy")[0], lab.hosts("virtualization")[0]
     names = [other, lab.address(other)] if fault == "of another host" else [host, lab.address(host)]
     own = another_authority(tmp_path)
-    own.give(host, names, days=-1 if fault == "ended" else 30)
+    own.give(host, names, days=-1 if fault == "ended" else 30, is_client=fault != "of servers only")
     if fault == "of another key":
         (tmp_path / f"{host}.key").write_text(private(ec.generate_private_key(ec.SECP256R1())))
     if fault == "of another CA":

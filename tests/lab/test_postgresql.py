@@ -43,7 +43,8 @@ def connect(lab: Lab, database: str, password: str = OTHER["password"]) -> tuple
 @pytest.fixture
 def other(lab: Lab) -> Iterator[Result]:
     """The run that made another database."""
-    made = play(lab, databases=[OTHER])
+    with lab.nothing_restarts(lab.hosts("database")):
+        made = play(lab, databases=[OTHER])
     assert made.ok, made.output
     yield made
     gone = play(lab, databases=[])

@@ -55,8 +55,9 @@ def read(path: Path) -> Any:
 def rendered(template: str, **settings: Any) -> list[dict[str, Any]]:
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters["to_json"] = json.dumps
+    environment.filters["regex_search"] = lambda text, pattern: (re.findall(pattern, text) or [None])[0]
     text = (ROLE / "templates" / template).read_text()
-    return list(yaml.safe_load_all(environment.from_string(text).render(**SETTINGS, **settings)))
+    return list(yaml.safe_load_all(environment.from_string(text).render(**SETTINGS | settings)))
 
 
 @pytest.mark.parametrize("template", ["awx.yml.j2", "backup.yml.j2", "restore.yml.j2"])
@@ -88,6 +89,21 @@ def test_callers_are_who_the_proxies_say_they_are() -> None:
     settings = {one["setting"]: one["value"] for one in rendered("awx.yml.j2")[-1]["spec"]["extra_settings"]}
     assert yaml.safe_load(settings["REMOTE_HOST_HEADERS"])[0] == "HTTP_X_FORWARDED_FOR"
     assert yaml.safe_load(settings["PROXY_IP_ALLOWED_LIST"]) == ["192.0.2.8"]
+
+
+@pytest.mark.parametrize(
+    ("url", "origins"),
+    [
+        ("https://cloud.example.org/", "['https://cloud.example.org']"),
+        ("http://192.0.2.8:8052", "['http://192.0.2.8:8052']"),
+        ("", None),
+    ],
+)
+def test_origins_are_a_scheme_and_a_host_or_not_said(url: str, origins: str | None) -> None:
+    settings = {
+        one["setting"]: one["value"] for one in rendered("awx.yml.j2", awx_url=url)[-1]["spec"]["extra_settings"]
+    }
+    assert settings.get("CSRF_TRUSTED_ORIGINS") == origins
 
 
 def test_job_templates_get_all_that_is_compared() -> None:
