@@ -64,6 +64,8 @@ ADDRESSES = {
     "exporters_address": GROUPS,
 }
 SIMILAR = 0.8
+# What a proxy may be told to listen on that is no address to connect to.
+EVERYWHERE = {"*", "0.0.0.0", "::"}
 
 Groups = Mapping[str, Sequence[str]]
 Variables = Mapping[str, Mapping[str, Any]]
@@ -217,11 +219,9 @@ def _registry(groups: Groups, variables: Variables) -> Iterator[Finding]:
     serving = proxies if len(databases) > 1 else [*databases, *proxies]
     places = {place for host in serving for place in (host, address_of(host, variables))}
     for host in proxies:
-        served = [
-            *(variables[host].get("haproxy_internal_addresses") or []),
-            variables[host].get("haproxy_shared_address"),
-        ]
-        places |= {str(place) for place in served if place} - {"*", "0.0.0.0", "::"}
+        mine = variables[host]
+        served = [*(mine.get("haproxy_internal_addresses") or []), mine.get("haproxy_shared_address")]
+        places |= {str(place) for place in served if place} - EVERYWHERE
     for name in ("registry_host", "registry_redis_host"):
         value = str(variables[databases[0]].get(name) or "")
         # A name may be another one for the same host, which only a resolver knows.
@@ -237,7 +237,7 @@ def _proxies(groups: Groups, variables: Variables) -> Iterator[Finding]:
         address = address_of(host, variables)
         served = variables[host].get("haproxy_internal_addresses") or [address]
         for group in ("database", "ceph_mgr"):
-            if host in _members(groups, group) and {address, "*", "0.0.0.0", "::"} & set(served):
+            if host in _members(groups, group) and ({address} | EVERYWHERE) & set(served):
                 said = f"is in internal_haproxy and in {group}, which want the same ports"
                 hint = "Have another host be the proxy, or set haproxy_internal_addresses to another address of it."
                 yield Finding(host, ERROR, "ports", said, hint)

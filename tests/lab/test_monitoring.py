@@ -74,14 +74,12 @@ def test_what_rules_read_is_there(lab: Lab, told: None) -> None:
     print("no targets here:", sorted({job for _metric, job in read} - jobs))
     assert len(read) > 30
 
-    def missing() -> list[str]:
+    def all_there() -> bool:
         there = {metric["metric"]["__name__"] for metric in query(lab, 'count by (__name__) ({job!=""})')}
-        return sorted(name for name, job in read if job in jobs and name not in there)
+        assert sorted(name for name, job in read if job in jobs and name not in there) == []
+        return True
 
-    deadline = time.monotonic() + MINUTE
-    while names := missing():
-        assert time.monotonic() < deadline, names
-        time.sleep(3)
+    until(all_there, "what rules read", MINUTE, pause=3)
 
 
 def test_exporters_get_in_where_they_ask(lab: Lab) -> None:
